@@ -1,0 +1,103 @@
+"""Save and load models: safetensors files that carry the configuration, and load in NumPy or PyTorch alike.
+
+A file is written under a temporary name and then renamed, so a reader never sees half of one. Pickles are never loaded.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_bytes
+
+from tvae_lib.latent import Gaussian, StudentT
+from tvae_lib.vae_numpy import VAE
+
+FORMAT = "tvae-1"
+
+
+def write_atomically(path, data):
+    """Write bytes to `path` so that it holds either its old content or all of the new."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def describe(model):
+    """The configuration of a model as plain JSON values."""
+    return {
+        "family": type(model.family).__name__,
+        "df": getattr(model.family, "df", None),
+        "sizes": list(model.sizes),
+        "kl": model.kl,
+    }
+
+
+def save(path, model, dtype=None, **extra):
+    """Write a model of either back end to a safetensors file.
+
+    path : str or Path, replaced if it exists.
+    dtype : the stored precision; default that of the model. np.float16 halves the size of shipped weights.
+    extra : JSON values stored beside the configuration (`read` gives them back).
+    """
+    arrays = {}
+    for name, value in model.params.items():
+        value = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+        arrays[name] = np.ascontiguousarray(value, dtype)
+    metadata = {"format": FORMAT, "config": json.dumps(describe(model)), "extra": json.dumps(extra)}
+    write_atomically(path, to_bytes(arrays, metadata))
+
+
+def read(path):
+    """Read a file written by `save`: (configuration, parameters, extra). Raises ValueError if it is anything else."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"there is no weight file {path}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            params = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}); restore it or train again") from None
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path} was not written by tvae_lib.checkpoint.save (its format is {metadata.get('format')!r})")
+    return json.loads(metadata["config"]), params, json.loads(metadata["extra"])
+
+
+def load(path, backend="numpy"):
+    """Read a model, float32, for the back end "numpy" or "torch". Raises ValueError for anything but a file of `save`."""
+    if backend not in ("numpy", "torch"):
+        raise ValueError(f'backend must be "numpy" or "torch", got {backend!r}')
+    config, params, _ = read(path)
+    family = Gaussian() if config["family"] == "Gaussian" else StudentT(config["df"])
+    if backend == "torch":
+        from tvae_lib.vae_torch import VAE as TorchVAE
+
+        model = TorchVAE(family, sizes=config["sizes"], kl=config["kl"])
+    else:
+        model = VAE(family, sizes=config["sizes"], kl=config["kl"])
+    set_params(model, params, path)
+    return model
+
+
+def set_params(model, params, path="the parameters"):
+    """Copy a dict of arrays into a model of either back end; every name and shape must fit."""
+    expected = {name: tuple(value.shape) for name, value in model.params.items()}
+    found = {name: tuple(value.shape) for name, value in params.items()}
+    if expected != found:
+        raise ValueError(f"{path}: names or shapes differ from the model's: {sorted(expected.items() ^ found.items())[:2]}")
+    for name, value in params.items():
+        target = model.params[name]
+        if hasattr(target, "detach"):
+            target.copy_(target.new_tensor(np.asarray(value, np.float64)))
+        else:
+            target[...] = value

@@ -1,0 +1,42 @@
+"""The two kinds of missing pixels: scattered over the whole data set, and squares on each image. True = missing."""
+
+import numpy as np
+
+SIDE = 28
+
+
+def random_pixels(rng, shape, fraction):
+    """Mark exactly round(fraction * size) of all values missing, drawn without replacement over the whole matrix.
+
+    rng: np.random.Generator; shape: (n, 784), or any; fraction in [0, 1]. Returns bool of that shape.
+    """
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"fraction must lie in [0, 1], got {fraction}")
+    missing = np.zeros(shape, bool)
+    chosen = rng.choice(missing.size, round(fraction * missing.size), replace=False, shuffle=False)
+    missing.reshape(-1)[chosen] = True
+    return missing
+
+
+def random_squares(rng, n, count=50, max_side=4):
+    """Cover each of n images of 28 x 28 pixels with `count` squares; what any of them covers is missing.
+
+    Sides are uniform on 1..max_side, corners uniform among the places where the square fits. Returns bool (n, 784).
+    """
+    if int(count) != count or count < 0:
+        raise ValueError(f"count must be a whole number, 0 or more, got {count}")
+    if not 1 <= max_side <= SIDE:
+        raise ValueError(f"max_side must lie between 1 and {SIDE}, got {max_side}")
+    side = rng.integers(1, max_side + 1, (n, count))
+    top, left = rng.integers(0, SIDE + 1 - side), rng.integers(0, SIDE + 1 - side)
+    image = np.broadcast_to(np.arange(n)[:, None], side.shape)
+    # corner[s - 1] marks the top-left corners of the squares of side s. A square of side s is the union of the four squares of
+    # side s - 1 that start at its corner, one to the right, one below, and both: so shrink s by one until all sides are 1.
+    corner = np.zeros((max_side, n, SIDE, SIDE), bool)
+    corner[side - 1, image, top, left] = True
+    for s in range(max_side, 1, -1):
+        big, small = corner[s - 1], corner[s - 2]
+        big[:, :, 1:] |= big[:, :, :-1].copy()
+        small |= big
+        small[:, 1:] |= big[:, :-1]
+    return corner[0].reshape(n, SIDE * SIDE)

@@ -1,0 +1,126 @@
+"""One training loop for both back ends: plain stochastic gradient descent."""
+
+import json
+import time
+import zlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from tvae_lib import checkpoint as checkpoints
+from tvae_lib.data import batches
+from tvae_lib.vae_numpy import check_images
+
+
+@dataclass
+class History:
+    """What `fit` saw, one entry per epoch. Losses are means over images, in nats.
+
+    Training losses are averaged over the epoch's batches while the weights still move; validation losses are taken after it.
+    """
+
+    loss: list = field(default_factory=list)
+    reconstruction: list = field(default_factory=list)
+    kl: list = field(default_factory=list)
+    valid_loss: list = field(default_factory=list)
+    valid_reconstruction: list = field(default_factory=list)
+    valid_kl: list = field(default_factory=list)
+    seconds: list = field(default_factory=list)
+
+    def __len__(self):
+        return len(self.loss)
+
+
+def _split(loss):
+    """Mean total, reconstruction and KL of a batch, as floats."""
+    reconstruction, kl = float(loss.reconstruction.mean()), float(loss.kl.mean())
+    return np.array([reconstruction + kl, reconstruction, kl])
+
+
+def evaluate(model, images, rng):
+    """Mean loss, reconstruction and KL of a data set, one noise draw per image: an array of three floats, in nats."""
+    total = np.zeros(3)
+    for start in range(0, len(images), 1000):
+        x = images[start : start + 1000]
+        eps = model.family.sample(rng, (len(x), model.sizes[-1]))
+        total += len(x) * _split(model.loss(x, eps))
+    return total / len(images)
+
+
+def fit(model, train, valid, *, epochs, batch_size, lr, seed, checkpoint=None, progress=True):
+    """Train a model of either back end by stochastic gradient descent on the batch-mean loss.
+
+    Every epoch draws its order and its noise from np.random.default_rng((seed, epoch)). That makes a run repeatable, and
+    resumable without saving the state of a generator.
+
+    Parameters
+    ----------
+    model : VAE of `vae_numpy` or `vae_torch`; its parameters are updated in place.
+    train, valid : (n, 784) arrays of pixels in [0, 1].
+    epochs, batch_size : whole numbers; a last short batch is dropped.
+    lr : learning rate.
+    seed : non-negative whole number.
+    checkpoint : path or None
+        Written after every epoch. If it exists, training continues from it and ends with the same numbers, to the bit, as
+        a run that was never interrupted.
+    progress : show a bar with one step per epoch.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ValueError
+        if an argument is out of range, or the checkpoint belongs to another run.
+    FloatingPointError
+        if the loss is no longer finite; the checkpoint then still holds the last good epoch.
+    """
+    if epochs < 0 or int(epochs) != epochs:
+        raise ValueError(f"epochs must be a whole number, 0 or more, got {epochs}")
+    if not 0 < lr < np.inf:
+        raise ValueError(f"lr must be a finite number greater than 0, got {lr}")
+    check_images(train, model.sizes[0])
+    check_images(valid, model.sizes[0])
+    run = {"batch_size": batch_size, "lr": lr, "seed": seed, "train_crc": zlib.crc32(np.ascontiguousarray(train))}
+    history = History()
+    if checkpoint is not None and Path(checkpoint).exists():
+        history = _resume(model, checkpoint, run)
+    bar = tqdm(total=epochs, initial=min(len(history), epochs), desc="training", unit="epoch", disable=not progress)
+    with bar:
+        for epoch in range(len(history), epochs):
+            started = time.perf_counter()
+            rng = np.random.default_rng((seed, epoch))
+            total, steps = np.zeros(3), 0
+            for rows in batches(rng, len(train), batch_size):
+                eps = model.family.sample(rng, (batch_size, model.sizes[-1]))
+                loss, grads = model.loss_and_grad(train[rows], eps)
+                total += _split(loss)
+                steps += 1
+                if not np.isfinite(total[0]):
+                    message = f"the loss is {total[0]} at epoch {epoch + 1}, step {steps}: try a learning rate below {lr:g}"
+                    raise FloatingPointError(message)
+                for name, grad in grads.items():
+                    grad *= lr
+                    model.params[name] -= grad
+            values = [*(total / steps), *evaluate(model, valid, rng), time.perf_counter() - started]
+            for series, value in zip(vars(history).values(), values, strict=True):
+                series.append(float(value))
+            if checkpoint is not None:
+                checkpoints.save(checkpoint, model, run=run, history=asdict(history))
+            bar.update()
+            bar.set_postfix(train=f"{history.loss[-1]:.2f}", valid=f"{history.valid_loss[-1]:.2f}")
+    return history
+
+
+def _resume(model, path, run):
+    """Load parameters and history from a checkpoint, after making sure that it continues this very run."""
+    config, params, extra = checkpoints.read(path)
+    here, there = {**checkpoints.describe(model), **run}, {**config, **extra.get("run", {})}
+    different = [f"{key} {there.get(key)} there, {here[key]} here" for key in here if here[key] != there.get(key)]
+    if different:
+        raise ValueError(f"checkpoint {path} belongs to another run: {json.dumps(different)}; use another path")
+    checkpoints.set_params(model, params, path)
+    return History(**extra["history"])

@@ -1,0 +1,181 @@
+"""The variational autoencoder in NumPy, with backpropagation written by hand (chapter 04).
+
+The encoder maps an image x to mu and logvar, noise eps gives z = mu + sigma * eps, the decoder maps z to the logits of
+Bernoulli pixels. Which latent family is used shows in one object only, `family`.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy.special import expit
+
+from tvae_lib.latent import Gaussian, kl_exact_and_grad, kl_sample_and_grad
+
+
+@dataclass
+class Loss:
+    """The two terms of the loss for each image, in nats: reconstruction (B,) and kl (B,)."""
+
+    reconstruction: np.ndarray
+    kl: np.ndarray
+
+    @property
+    def total(self):
+        """Mean over the batch of reconstruction + kl: the number that training makes small."""
+        return (self.reconstruction + self.kl).mean()
+
+
+def check_sizes(sizes):
+    """Return the layer widths as a tuple, or raise ValueError."""
+    sizes = tuple(sizes)
+    if len(sizes) < 2 or any(int(width) != width or width < 1 for width in sizes):
+        raise ValueError(f"sizes must be at least two positive whole numbers, images first, latent last, got {sizes}")
+    return tuple(int(width) for width in sizes)
+
+
+def check_images(x, width):
+    """Raise ValueError unless x is (n, width) with pixels in [0, 1]."""
+    if x.ndim != 2 or x.shape[1] != width:
+        raise ValueError(f"images must have shape (n, {width}), got {tuple(x.shape)}")
+    if len(x) and not (x.min() >= 0 and x.max() <= 1):  # a NaN fails both comparisons
+        raise ValueError(f"pixels must lie in [0, 1], got values from {x.min():g} to {x.max():g}")
+
+
+def check_eps(eps, shape):
+    """Raise ValueError unless eps is a finite floating-point array of the given shape."""
+    if tuple(eps.shape) != tuple(shape) or "float" not in str(eps.dtype):
+        raise ValueError(f"eps must be floating point of shape {tuple(shape)}, got {eps.dtype} of shape {tuple(eps.shape)}")
+
+
+def check_kl(kl, family):
+    """Return "exact" or "sample"; None stands for the source project's choice: exact for the Gaussian, sampled for t."""
+    if kl is None:
+        return "exact" if isinstance(family, Gaussian) else "sample"
+    if kl not in ("exact", "sample"):
+        raise ValueError(f'kl must be "exact", "sample" or None, got {kl!r}')
+    return kl
+
+
+class VAE:
+    """A VAE with fully connected layers and ReLU between them.
+
+    Parameters
+    ----------
+    family : Gaussian or StudentT
+        Prior and encoder share this standard density.
+    sizes : tuple of int
+        Widths from image to latent; the decoder mirrors the encoder. (784, 400, 128, 10) is 784-400-128-(10+10), 10-128-400-784.
+    rng : np.random.Generator or int
+        Draws the weights, normal(0, 0.1); biases start at 0.
+    dtype : numpy dtype
+        float32 to train, float64 to check gradients.
+    kl : "exact", "sample" or None
+        How the KL term is computed. None: exact for the Gaussian, one draw for t, as in the source project.
+
+    Attributes
+    ----------
+    params : dict of str to ndarray
+        "encoder.0.weight" of shape (out, in), "encoder.0.bias" of shape (out,), ...: the keys and shapes of PyTorch's state_dict.
+    """
+
+    def __init__(self, family, sizes=(784, 400, 128, 10), rng=0, dtype=np.float32, kl=None):
+        self.family = family
+        self.sizes = check_sizes(sizes)
+        self.dtype = np.dtype(dtype)
+        self.kl = check_kl(kl, family)
+        rng = np.random.default_rng(rng)
+        self.params = {}
+        for part, widths in ("encoder", (*self.sizes[:-1], 2 * self.sizes[-1])), ("decoder", self.sizes[::-1]):
+            for i, (n_in, n_out) in enumerate(pairwise(widths)):
+                self.params[f"{part}.{i}.weight"] = rng.normal(0, 0.1, (n_out, n_in)).astype(self.dtype)
+                self.params[f"{part}.{i}.bias"] = np.zeros(n_out, self.dtype)
+
+    def _images(self, x):
+        x = np.asarray(x)
+        check_images(x, self.sizes[0])
+        return x.astype(self.dtype, copy=False)
+
+    def _forward(self, part, h):
+        """Run one half of the network. Returns the input of every layer, then the output of the last."""
+        layers = [h]
+        depth = len(self.sizes) - 1
+        for i in range(depth):
+            h = h @ self.params[f"{part}.{i}.weight"].T
+            h += self.params[f"{part}.{i}.bias"]
+            if i < depth - 1:
+                np.maximum(h, 0, out=h)
+            layers.append(h)
+        return layers
+
+    def _backward(self, part, layers, dout, grads, need_input=True):
+        """Backpropagate dout through one half: fill `grads`, return the gradient with respect to the input."""
+        for i in reversed(range(len(self.sizes) - 1)):
+            grads[f"{part}.{i}.weight"] = dout.T @ layers[i]
+            grads[f"{part}.{i}.bias"] = dout.sum(axis=0)
+            if i > 0 or need_input:
+                dout = dout @ self.params[f"{part}.{i}.weight"]
+            if i > 0:
+                dout *= layers[i] > 0
+        return dout
+
+    def encode(self, x):
+        """Images (B, 784) in [0, 1] to mu and logvar, each (B, d)."""
+        return np.split(self._forward("encoder", self._images(x))[-1], 2, axis=1)
+
+    def decode(self, z):
+        """Latent codes (B, d) to pixel logits (B, 784)."""
+        return self._forward("decoder", np.asarray(z, self.dtype))[-1]
+
+    def reconstruct(self, x, eps):
+        """Pixel probabilities (B, 784) of the images that the codes z = mu + sigma * eps decode to."""
+        mu, logvar = self.encode(x)
+        check_eps(np.asarray(eps), mu.shape)
+        return expit(self.decode(mu + np.exp(0.5 * logvar) * eps))
+
+    def loss(self, x, eps):
+        """The loss of images x (B, 784) with noise eps (B, d), as a `Loss`."""
+        return self._loss(self._images(x), eps)[0]
+
+    def _loss(self, x, eps):
+        """The loss, and everything the backward pass needs."""
+        eps = np.asarray(eps)
+        check_eps(eps, (len(x), self.sizes[-1]))
+        eps = eps.astype(self.dtype, copy=False)
+        enc = self._forward("encoder", x)
+        mu, logvar = np.split(enc[-1], 2, axis=1)
+        sigma_eps = np.exp(0.5 * logvar) * eps
+        dec = self._forward("decoder", mu + sigma_eps)
+        if self.kl == "exact":
+            kl, kl_dmu, kl_dlogvar = kl_exact_and_grad(self.family, mu, logvar)
+            kl = kl.sum(axis=1)
+        else:
+            kl, kl_dmu, kl_dlogvar = kl_sample_and_grad(self.family, mu, logvar, eps)
+        reconstruction, probabilities = bernoulli_loss(dec[-1], x)
+        return Loss(reconstruction, kl), (enc, dec, sigma_eps, kl_dmu, kl_dlogvar, probabilities)
+
+    def loss_and_grad(self, x, eps):
+        """The loss and the gradient of its batch mean (`loss.total`) for every parameter, a dict like `params`."""
+        x = self._images(x)
+        loss, (enc, dec, sigma_eps, kl_dmu, kl_dlogvar, probabilities) = self._loss(x, eps)
+        grads = {}
+        dlogits = probabilities  # the same memory: d reconstruction / d logits = probabilities - x
+        dlogits -= x
+        dlogits /= len(x)
+        dz = self._backward("decoder", dec, dlogits, grads)
+        dmu = dz + kl_dmu / len(x)
+        dlogvar = 0.5 * sigma_eps * dz + kl_dlogvar / len(x)
+        self._backward("encoder", enc, np.concatenate([dmu, dlogvar], axis=1), grads, need_input=False)
+        return loss, grads
+
+
+def bernoulli_loss(logits, x):
+    """-log p(x | logits) summed over the pixels (B,), and the pixel probabilities (B, 784).
+
+    Each pixel costs log(1 + e^l) - x l. To avoid overflow, log(1 + e^l) is computed as max(l, 0) + log(1 + e^-|l|).
+    """
+    one_plus = 1 + np.exp(-np.abs(logits))  # in (1, 2]
+    cost = np.maximum(logits, 0).sum(axis=1) + np.log(one_plus).sum(axis=1) - np.einsum("ij,ij->i", x, logits)
+    probabilities = np.exp(np.minimum(logits, 0))  # 1 or e^l; divided by 1 + e^-|l| it is the sigmoid
+    probabilities /= one_plus
+    return cost, probabilities
