@@ -83,10 +83,9 @@ def pseudo_gibbs(model, x, missing, *, draws=30, seed=0):
 
 def fill(x, missing, prediction):
     """The images with only their missing pixels replaced by the prediction, (n, 784)."""
-    if np.shape(x) != np.shape(missing) or np.shape(x) != np.shape(prediction):
-        raise ValueError(
-            f"x, missing and prediction must have one shape, got {np.shape(x)}, {np.shape(missing)}, {np.shape(prediction)}"
-        )
+    shapes = np.shape(x), np.shape(missing), np.shape(prediction)
+    if len(set(shapes)) > 1:
+        raise ValueError("x, missing and prediction must have one shape, got {}, {} and {}".format(*shapes))
     if np.asarray(missing).dtype != bool:
         raise ValueError(f"missing must be bool, got {np.asarray(missing).dtype}")
     return np.where(missing, prediction, x)
