@@ -32,9 +32,10 @@ def set_style():
 
 
 def show_digits(rows, labels=None, titles=None, size=0.72):
-    """Draw rows of images. rows: list of (n, 784) arrays, or of (n, 784) boolean masks; labels: one text per row; titles: one per column.
+    """Draw rows of images.
 
-    Pixels that are NaN are drawn in a light red: they are missing. Returns the matplotlib figure.
+    rows: list of (n, 784) arrays; labels: one text per row; titles: one per column. Pixels that are NaN are drawn in a light
+    red: they are missing. Returns the matplotlib figure.
     """
     n_columns = max(len(row) for row in rows)
     label_width = 0 if labels is None else 1.35
