@@ -4,6 +4,8 @@ Every method takes images x (n, 784), a mask `missing` (bool, True = missing) an
 probabilities for ALL pixels, (n, 784); `fill` then keeps the observed ones. Values of x under the mask are never looked at.
 """
 
+import numbers
+
 import numpy as np
 from scipy.special import expit
 
@@ -16,8 +18,8 @@ def _check(model, x, missing, draws):
         raise ValueError(f"x must have shape (n, {model.sizes[0]}), got {x.shape}")
     if missing.shape != x.shape or missing.dtype != bool:
         raise ValueError(f"missing must be bool of shape {x.shape}, got {missing.dtype} of shape {missing.shape}")
-    if int(draws) != draws or draws < 1:
-        raise ValueError(f"draws must be a whole number, 1 or more, got {draws}")
+    if not isinstance(draws, numbers.Integral) or draws < 1:
+        raise ValueError(f"draws must be a whole number, 1 or more, got {draws!r}")
     return x, missing
 
 

@@ -111,7 +111,7 @@ def kl_exact_and_grad(family, mu, logvar):
     return family._kl_exact_and_grad(mu, logvar)
 
 
-MAX_TERMS = 20_000  # reached only for df < 3 with sigma close to 0
+MAX_TERMS = 20_000  # reached only with sigma close to 0
 
 
 def _series_coefficients(df, radius, tolerance):
@@ -141,15 +141,14 @@ def _kl_student(df, mu, logvar):
     sigma = np.exp(half_logvar)
     u = 1 + sigma + 1j * a
     w = (1 - sigma + 1j * a) / u
-    radius = min(float(np.max(np.abs(w), initial=0.0)), 1 - 1e-15)
-    c = _series_coefficients(df, radius, tolerance=1e-11)
-    if df < 1000:
-        coefficients = -c
+    radius = float(np.fmin(np.max(np.abs(w), initial=0.0), 1 - 1e-15))  # fmin: sigma may have overflowed, and w be NaN
+    n_terms = int(np.ceil(np.log(1e-16) / np.log(max(radius, 1e-3))))
+    if df < 1000 or n_terms > MAX_TERMS:
+        coefficients = -_series_coefficients(df, radius, tolerance=1e-11)
         base, dbase_dsigma, dbase_da = np.log(np.abs(u) / 2), (1 / u).real, (1j / u).real
     else:
         # For large df the bracket above is a small difference of large terms. log|u / 2| + Re log(1 + w) = log(1 + a^2) / 2
         # removes the cancellation: the coefficients become 1 - c_k, summed here from small positive steps.
-        n_terms = min(MAX_TERMS, int(np.ceil(np.log(1e-16) / np.log(max(radius, 1e-3)))))
         k = np.arange(1, n_terms + 1)
         half = (df - 1) / 2
         c = np.cumprod((half - k + 1) / (half + k))

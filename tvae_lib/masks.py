@@ -1,5 +1,7 @@
 """The two kinds of missing pixels: scattered over the whole data set, and squares on each image. True = missing."""
 
+import numbers
+
 import numpy as np
 
 SIDE = 28
@@ -10,8 +12,8 @@ def random_pixels(rng, shape, fraction):
 
     rng: np.random.Generator; shape: (n, 784), or any; fraction in [0, 1]. Returns bool of that shape.
     """
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"fraction must lie in [0, 1], got {fraction}")
+    if not isinstance(fraction, numbers.Real) or not 0 <= fraction <= 1:
+        raise ValueError(f"fraction must lie in [0, 1], got {fraction!r}")
     missing = np.zeros(shape, bool)
     chosen = rng.choice(missing.size, round(fraction * missing.size), replace=False, shuffle=False)
     missing.reshape(-1)[chosen] = True
@@ -23,10 +25,10 @@ def random_squares(rng, n, count=50, max_side=4):
 
     Sides are uniform on 1..max_side, corners uniform among the places where the square fits. Returns bool (n, 784).
     """
-    if int(count) != count or count < 0:
-        raise ValueError(f"count must be a whole number, 0 or more, got {count}")
-    if not 1 <= max_side <= SIDE:
-        raise ValueError(f"max_side must lie between 1 and {SIDE}, got {max_side}")
+    if not isinstance(count, numbers.Integral) or count < 0:
+        raise ValueError(f"count must be a whole number, 0 or more, got {count!r}")
+    if not isinstance(max_side, numbers.Integral) or not 1 <= max_side <= SIDE:
+        raise ValueError(f"max_side must be a whole number between 1 and {SIDE}, got {max_side!r}")
     side = rng.integers(1, max_side + 1, (n, count))
     top, left = rng.integers(0, SIDE + 1 - side), rng.integers(0, SIDE + 1 - side)
     image = np.broadcast_to(np.arange(n)[:, None], side.shape)

@@ -32,6 +32,8 @@ def ssim_global(x, prediction):
     _same_shape(x, prediction)
     x, y = np.asarray(x, float), np.asarray(prediction, float)
     value_range = max(x.max(), y.max()) - min(x.min(), y.min())
+    if value_range == 0:
+        return 1.0  # one and the same constant
     c1, c2 = (0.01 * value_range) ** 2, (0.03 * value_range) ** 2
     mean_x, mean_y = x.mean(), y.mean()
     covariance = np.mean((x - mean_x) * (y - mean_y))

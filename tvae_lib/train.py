@@ -1,8 +1,10 @@
 """One training loop for both back ends: plain stochastic gradient descent."""
 
 import json
+import numbers
 import time
 import zlib
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tvae_lib import checkpoint as checkpoints
-from tvae_lib.data import batches
+from tvae_lib.data import batches, check_batch_size
 from tvae_lib.vae_numpy import check_images
 
 
@@ -42,10 +44,11 @@ def _split(loss):
 def evaluate(model, images, rng):
     """Mean loss, reconstruction and KL of a data set, one noise draw per image: an array of three floats, in nats."""
     total = np.zeros(3)
-    for start in range(0, len(images), 1000):
-        x = images[start : start + 1000]
-        eps = model.family.sample(rng, (len(x), model.sizes[-1]))
-        total += len(x) * _split(model.loss(x, eps))
+    with getattr(model, "no_grad", nullcontext)():  # PyTorch then keeps nothing for a backward pass
+        for start in range(0, len(images), 1000):
+            x = images[start : start + 1000]
+            eps = model.family.sample(rng, (len(x), model.sizes[-1]))
+            total += len(x) * _split(model.loss(x, eps))
     return total / len(images)
 
 
@@ -78,18 +81,25 @@ def fit(model, train, valid, *, epochs, batch_size, lr, seed, checkpoint=None, p
     FloatingPointError
         if the loss is no longer finite; the checkpoint then still holds the last good epoch.
     """
-    if epochs < 0 or int(epochs) != epochs:
-        raise ValueError(f"epochs must be a whole number, 0 or more, got {epochs}")
-    if not 0 < lr < np.inf:
-        raise ValueError(f"lr must be a finite number greater than 0, got {lr}")
+    if not isinstance(epochs, numbers.Integral) or epochs < 0:
+        raise ValueError(f"epochs must be a whole number, 0 or more, got {epochs!r}")
+    if not isinstance(seed, numbers.Integral) or seed < 0:
+        raise ValueError(f"seed must be a whole number, 0 or more, got {seed!r}")
+    if not isinstance(lr, numbers.Real) or not 0 < lr < np.inf:
+        raise ValueError(f"lr must be a finite number greater than 0, got {lr!r}")
     check_images(train, model.sizes[0])
     check_images(valid, model.sizes[0])
-    run = {"batch_size": batch_size, "lr": lr, "seed": seed, "train_crc": zlib.crc32(np.ascontiguousarray(train))}
+    if not len(valid):
+        raise ValueError("valid must hold at least one image")
+    check_batch_size(batch_size, len(train))
+    run = {"batch_size": int(batch_size), "lr": float(lr), "seed": int(seed)}  # plain numbers: JSON knows none of NumPy's
+    run["train_crc"] = zlib.crc32(np.ascontiguousarray(train))
     history = History()
     if checkpoint is not None and Path(checkpoint).exists():
         history = _resume(model, checkpoint, run)
+    params = model.params
     bar = tqdm(total=epochs, initial=min(len(history), epochs), desc="training", unit="epoch", disable=not progress)
-    with bar:
+    with bar, np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a loss that is not finite is reported below
         for epoch in range(len(history), epochs):
             started = time.perf_counter()
             rng = np.random.default_rng((seed, epoch))
@@ -99,13 +109,13 @@ def fit(model, train, valid, *, epochs, batch_size, lr, seed, checkpoint=None, p
                 loss, grads = model.loss_and_grad(train[rows], eps)
                 total += _split(loss)
                 steps += 1
-                if not np.isfinite(total[0]):
-                    message = f"the loss is {total[0]} at epoch {epoch + 1}, step {steps}: try a learning rate below {lr:g}"
-                    raise FloatingPointError(message)
+                _check_finite(total[0], f"the loss is {total[0]} at epoch {epoch + 1}, step {steps}", lr)
                 for name, grad in grads.items():
                     grad *= lr
-                    model.params[name] -= grad
-            values = [*(total / steps), *evaluate(model, valid, rng), time.perf_counter() - started]
+                    params[name] -= grad
+            validation = evaluate(model, valid, rng)
+            _check_finite(validation[0], f"the validation loss is {validation[0]} after epoch {epoch + 1}", lr)
+            values = [*(total / steps), *validation, time.perf_counter() - started]
             for series, value in zip(vars(history).values(), values, strict=True):
                 series.append(float(value))
             if checkpoint is not None:
@@ -113,6 +123,11 @@ def fit(model, train, valid, *, epochs, batch_size, lr, seed, checkpoint=None, p
             bar.update()
             bar.set_postfix(train=f"{history.loss[-1]:.2f}", valid=f"{history.valid_loss[-1]:.2f}")
     return history
+
+
+def _check_finite(loss, message, lr):
+    if not np.isfinite(loss):
+        raise FloatingPointError(f"{message}: try a learning rate below {lr:g}")
 
 
 def _resume(model, path, run):

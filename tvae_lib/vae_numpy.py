@@ -4,6 +4,7 @@ The encoder maps an image x to mu and logvar, noise eps gives z = mu + sigma * e
 Bernoulli pixels. Which latent family is used shows in one object only, `family`.
 """
 
+import numbers
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -29,7 +30,7 @@ class Loss:
 def check_sizes(sizes):
     """Return the layer widths as a tuple, or raise ValueError."""
     sizes = tuple(sizes)
-    if len(sizes) < 2 or any(int(width) != width or width < 1 for width in sizes):
+    if len(sizes) < 2 or any(not isinstance(width, numbers.Integral) or width < 1 for width in sizes):
         raise ValueError(f"sizes must be at least two positive whole numbers, images first, latent last, got {sizes}")
     return tuple(int(width) for width in sizes)
 
@@ -143,6 +144,8 @@ class VAE:
         check_eps(eps, (len(x), self.sizes[-1]))
         eps = eps.astype(self.dtype, copy=False)
         enc = self._forward("encoder", x)
+        if not np.isfinite(enc[-1]).all():
+            raise FloatingPointError("the encoder puts out NaN or infinity: the weights have diverged, try a lower learning rate")
         mu, logvar = np.split(enc[-1], 2, axis=1)
         sigma_eps = np.exp(0.5 * logvar) * eps
         dec = self._forward("decoder", mu + sigma_eps)

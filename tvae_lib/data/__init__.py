@@ -5,6 +5,7 @@ The files are the canonical IDX files, gzip-compressed; README.md beside them gi
 
 import gzip
 import hashlib
+import numbers
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -42,7 +43,7 @@ def read_idx(path):
     Returns uint8, images flattened to (n, 784), labels (n,). Raises ValueError if the file is damaged or missing.
     """
     path = Path(path)
-    restore = f"restore it with `git checkout -- {path.parent.name}/{path.name}` or reinstall tvae_lib"
+    restore = f"restore it with `git checkout -- tvae_lib/data/{path.name}` or reinstall tvae_lib"
     try:
         raw = gzip.decompress(path.read_bytes())
     except (OSError, EOFError, ValueError) as error:
@@ -101,12 +102,16 @@ def load_fashion_test():
 
 
 def batches(rng, n, size):
-    """Yield index arrays of `size` that cover 0..n-1 in random order; a last short batch is dropped.
+    """Iterate over index arrays of `size` that cover 0..n-1 in random order; a last short batch is dropped.
 
     rng: np.random.Generator. Raises ValueError unless 1 <= size <= n.
     """
-    if not 1 <= size <= n:
-        raise ValueError(f"batch size must be between 1 and the {n} images there are, got {size}")
+    check_batch_size(size, n)
     order = rng.permutation(n)
-    for start in range(0, n - size + 1, size):
-        yield order[start : start + size]
+    return (order[start : start + size] for start in range(0, n - size + 1, size))
+
+
+def check_batch_size(size, n):
+    """Raise ValueError unless size is a whole number and 1 <= size <= n."""
+    if not isinstance(size, numbers.Integral) or not 1 <= size <= n:
+        raise ValueError(f"batch size must be a whole number between 1 and the {n} images there are, got {size!r}")
