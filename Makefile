@@ -1,0 +1,42 @@
+# make book   the rendered book in _build/html      make lab      the notebooks in JupyterLab
+# make test   every check                           make results  the full-length training runs (hours)
+# make lint   style only                            make bench    timings       make clean   remove what was built
+PYTHON ?= python3
+BIN = .venv/bin
+
+book: .venv/.book
+	$(BIN)/jupyter-book build . -W --keep-going
+	@echo 'Open $(CURDIR)/_build/html/index.html'
+
+test: .venv/.dev lint book
+	$(BIN)/pytest
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile book/*.ipynb
+
+lint: .venv/.dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/python tests/check_notebooks.py book/*.ipynb
+
+lab: .venv/.book
+	$(BIN)/jupyter lab book
+
+results: .venv/.book
+	$(BIN)/python -m tvae_lib.experiments --jobs 2
+
+bench: .venv/.dev
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf _build .pytest_cache .ruff_cache
+
+# One empty file per list of packages remembers that it is installed.
+.venv/.book: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'The book needs Python 3.11 or newer; name one with `make PYTHON=python3.12 ...`.' >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -r requirements.txt
+	touch $@
+
+.venv/.dev: requirements-dev.txt .venv/.book
+	$(BIN)/python -m pip install -r requirements-dev.txt
+	touch $@
+
+.PHONY: book test lint lab results bench clean

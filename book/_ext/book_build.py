@@ -1,0 +1,49 @@
+"""What the book asks of Sphinx beyond its configuration: mathematics without a network, and no stale results."""
+
+import hashlib
+import shutil
+from importlib.metadata import files
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+UNFINISHED = {"work", "quick"}  # folders of results/ that git ignores
+
+
+def copy_mathjax(app):
+    """Put MathJax and its fonts (2 MB of the package's 24) where `mathjax_path` looks for them."""
+    if app.builder.format != "html":
+        return
+    for file in files("sphinx-mathjax-offline"):
+        if file.name == "tex-chtml-full.js" or file.suffix == ".woff":
+            below = file.as_posix().partition("/static/mathjax/")[2]
+            target = Path(app.outdir, "_static", "mathjax", below)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file.locate(), target)
+
+
+def fingerprint():
+    """A hash over everything the notebooks read besides their own text: the library and the stored results."""
+    digest = hashlib.sha256()
+    for path in sorted([*ROOT.glob("tvae_lib/**/*"), *ROOT.glob("results/**/*")]):
+        if path.is_file() and path.suffix != ".pyc" and not UNFINISHED & set(path.relative_to(ROOT).parts):
+            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def run_again_after_changes(app, env, added, changed, removed):
+    """Empty the notebook cache and read every page again when the library or the results changed.
+
+    The cache looks at the notebook's text only, and would keep outputs that the library no longer produces.
+    """
+    now = fingerprint()
+    if getattr(env, "library_fingerprint", None) == now:
+        return []
+    env.library_fingerprint = now
+    shutil.rmtree(Path(app.outdir).parent / ".jupyter_cache", ignore_errors=True)
+    return sorted(env.found_docs)
+
+
+def setup(app):
+    app.connect("builder-inited", copy_mathjax)
+    app.connect("env-get-outdated", run_again_after_changes)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
