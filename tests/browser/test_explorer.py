@@ -1,0 +1,145 @@
+"""The live figures in a real browser, opened from disk and worked by keyboard."""
+
+import itertools
+import re
+import time
+
+import numpy as np
+import pytest
+
+from tvae_lib.interactive import kl_explorer
+from tvae_lib.latent import Gaussian, StudentT, kl_exact
+
+SLIDERS, BOXES = "input[type=range]", "input[type=number]"
+LEFT, RIGHT, HOME, END = "\ue012", "\ue014", "\ue011", "\ue010"  # the WebDriver codes of these keys
+
+
+def open_page(browser, tmp_path, *figures, background="white", width=900):
+    body = "\n".join(figure._repr_html_() for figure in figures)
+    page = tmp_path / "page.html"
+    page.write_text(
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<title>live figure</title></head><body style="background:{background};color:#ccc">{body}</body></html>',
+        "utf-8",
+    )
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get(page.as_uri())
+    wait(lambda: len(find(browser, "svg")) == 2 * len(figures))
+
+
+def find(browser, selector):
+    return browser.find_elements("css selector", selector)
+
+
+def wait(condition, seconds=5):
+    """Wait until condition() is true; fail after some seconds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the page did not get there in time"
+        time.sleep(0.02)
+
+
+def next_frame(browser):
+    browser.execute_async_script("const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))")
+
+
+def settings(browser):
+    return [float(box.get_property("value")) for box in find(browser, BOXES)]
+
+
+def shown_kl(browser):
+    next_frame(browser)
+    return [float(browser.find_element("css selector", f'[data-value="{name}"]').text) for name in ("gaussian", "t")]
+
+
+def expected_kl(mu, sigma, df):
+    return [float(kl_exact(family, np.array(mu), np.array(2 * np.log(sigma)))) for family in (Gaussian(), StudentT(df))]
+
+
+def test_kl_sliders_by_keyboard(quiet_page, tmp_path):
+    open_page(quiet_page, tmp_path, kl_explorer())
+    assert settings(quiet_page) == [1, 0.5, 3]
+    names = ["mu", "sigma", "nu"]
+    for i, keys in itertools.product(range(3), (RIGHT * 7, LEFT * 30, HOME, END)):
+        before, picture = settings(quiet_page), quiet_page.find_element("css selector", "svg").get_attribute("outerHTML")
+        slider = find(quiet_page, SLIDERS)[i]
+        slider.send_keys(keys)
+        after, shown = settings(quiet_page), shown_kl(quiet_page)
+        assert after[i] != before[i] and after[:i] + after[i + 1 :] == before[:i] + before[i + 1 :]
+        np.testing.assert_allclose(shown, expected_kl(*after), rtol=0, atol=1e-4)
+        assert slider.get_attribute("aria-valuetext") == f"{names[i]} = {after[i]:g}"
+        assert quiet_page.find_element("css selector", "svg").get_attribute("outerHTML") != picture
+
+
+def test_kl_typed_values_on_a_grid(quiet_page, tmp_path):
+    open_page(quiet_page, tmp_path, kl_explorer())
+    type_in = (
+        "const boxes = document.querySelectorAll('input[type=number]');"
+        "boxes.forEach((box, i) => { box.value = arguments[0][i]; box.dispatchEvent(new Event('input')); });"
+    )
+    for point in itertools.product((-6, -0.7, 0, 2.25), (0.05, 0.31, 1, 5), (1, 1.3, 4, 21, 50)):
+        quiet_page.execute_script(type_in, point)
+        shown = shown_kl(quiet_page)
+        np.testing.assert_allclose(shown, expected_kl(*point), rtol=0, atol=1e-4, err_msg=str(point))
+
+
+def test_kl_typed_by_key_and_kept_in_range(quiet_page, tmp_path):
+    open_page(quiet_page, tmp_path, kl_explorer())
+    for typed, kept in (("21", 21), ("7.77", 7.77), ("80", 50), ("0.2", 1), ("", 1)):
+        box = find(quiet_page, BOXES)[2]
+        quiet_page.execute_script("arguments[0].select()", box)
+        box.send_keys(typed or "\ue017", "\ue007")  # the number or Delete, then Enter
+        assert settings(quiet_page)[2] == kept
+        np.testing.assert_allclose(shown_kl(quiet_page), expected_kl(1, 0.5, kept), rtol=0, atol=1e-4)
+
+
+def test_kl_in_words(quiet_page, tmp_path):
+    open_page(quiet_page, tmp_path, kl_explorer())
+    find(quiet_page, SLIDERS)[0].send_keys(RIGHT * 10)
+    gaussian, t = shown_kl(quiet_page)
+    live = quiet_page.find_element("css selector", '[aria-live="polite"]')
+    wait(lambda: f"KL Gaussian {gaussian:.4f}, KL t {t:.4f}" in live.get_property("textContent"))
+    sentence = quiet_page.find_element("class name", "tvae-sentence").text
+    below = float(re.search(r"t below Gaussian by (\d+\.\d{4}) nats", sentence)[1])
+    assert below == pytest.approx(gaussian - t, abs=1.5e-4) and sentence in live.get_property("textContent")
+    labels = [svg.get_attribute("aria-label") for svg in find(quiet_page, "svg[role=img]")]
+    assert "centred at 2 " in labels[0] and f"{gaussian:.4f}" in labels[1] and f"{t:.4f}" in labels[1]
+
+
+def test_two_on_one_page(quiet_page, tmp_path):
+    open_page(quiet_page, tmp_path, kl_explorer(), kl_explorer(mu=2, df=21))
+    assert settings(quiet_page) == [1, 0.5, 3, 2, 0.5, 21]
+    find(quiet_page, SLIDERS)[3].send_keys(RIGHT)
+    assert settings(quiet_page) == [1, 0.5, 3, 2.1, 0.5, 21]
+    ids = [node.get_attribute("id") for node in find(quiet_page, "[id]")]
+    assert len(ids) == 6 == len(set(ids))
+    for slider in find(quiet_page, SLIDERS):
+        assert len(find(quiet_page, f"label[for={slider.get_attribute('id')}]")) == 1
+
+
+@pytest.mark.parametrize("make", [kl_explorer])
+def test_narrow_and_dark(quiet_page, tmp_path, make):
+    open_page(quiet_page, tmp_path, make(), background="#111", width=360)
+    assert quiet_page.execute_script("return document.documentElement.scrollWidth") <= 360
+    root = quiet_page.find_element("class name", "tvae-explorer")
+    assert root.value_of_css_property("background-color") in ("rgba(255, 255, 255, 1)", "rgb(255, 255, 255)")
+    assert root.value_of_css_property("color") == "rgba(34, 34, 34, 1)"
+    narrow = find(quiet_page, "svg")[0].size["width"]
+    metrics = {"width": 900, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    quiet_page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    wait(lambda: find(quiet_page, "svg")[0].size["width"] > narrow + 50)  # redrawn for the new width
+
+
+@pytest.mark.parametrize("make", [kl_explorer])
+def test_still_without_scripts(quiet_page, tmp_path, make):
+    quiet_page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        page = tmp_path / "still.html"
+        page.write_text(f"<!doctype html><meta charset='utf-8'><body>{make()._repr_html_()}</body>", "utf-8")
+        quiet_page.get(page.as_uri())
+        image = quiet_page.find_element("tag name", "img")
+        assert image.size["width"] > 300 and len(image.get_attribute("alt")) > 60
+        assert find(quiet_page, "input") == []
+    finally:
+        quiet_page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

@@ -1,0 +1,89 @@
+"""The live figures without a browser: their arithmetic run by node, their HTML, their settings."""
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tvae_lib
+from tvae_lib.interactive import kl_explorer
+from tvae_lib.latent import Gaussian, StudentT, kl_exact
+from tvae_lib.plots import GAUSSIAN, STUDENT_T
+
+JS = Path(tvae_lib.__file__).parent / "js"
+MU, SIGMA = np.array([-6, -2.5, -0.3, 0, 0.1, 1, 6]), np.array([0.05, 0.2, 0.9, 1, 1.5, 5])
+DF = np.array([1, 1.05, 1.5, 2, 3, 4.2, 10, 21, 50])
+
+
+def run_node(script, data):
+    """The JSON that a script prints, given numerics.js as `js` and `data`."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed: the JavaScript of the live figures is not tested without it")
+    head = f"const js = require({json.dumps(str(JS / 'numerics.js'))}); const data = {json.dumps(data)};"
+    done = subprocess.run(
+        [node, "-e", f"{head} console.log(JSON.stringify({script}))"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return np.array(json.loads(done.stdout))
+
+
+def test_kl_in_javascript_equals_kl_exact():
+    points = [tuple(map(float, point)) for point in itertools.product(MU, SIGMA, DF)]
+    found = run_node("data.map(([mu, sigma, df]) => [js.klGaussian(mu, sigma), js.klStudent(mu, sigma, df)])", points)
+    for (mu, sigma, df), values in zip(points, found, strict=True):
+        logvar = np.array(2 * np.log(sigma))
+        expected = [kl_exact(family, np.array(mu), logvar) for family in (Gaussian(), StudentT(df))]
+        np.testing.assert_allclose(values, expected, rtol=0, atol=1e-6, err_msg=f"mu={mu} sigma={sigma} df={df}")
+
+
+def test_densities_in_javascript():
+    z = [-30.0, -2.0, 0.0, 0.7, 8.0]
+    found = run_node("data.df.map((df) => data.z.map(js.logDensity(df)))", {"z": z, "df": DF.tolist()})
+    for df, values in zip(DF, found, strict=True):
+        np.testing.assert_allclose(values, StudentT(df).log_prob(np.array(z)), rtol=0, atol=1e-9)
+    gaussian = run_node("data.map(js.logDensity(Infinity))", z)
+    np.testing.assert_allclose(gaussian, Gaussian().log_prob(np.array(z)), rtol=0, atol=1e-12)
+
+
+def test_sliders_step_through_round_numbers():
+    sigma, df = run_node("js.ladder(0.05, 5)", 0), run_node("js.ladder(1, 50)", 0)
+    assert sigma[0] == 0.05 and sigma[-1] == 5 and df[0] == 1 and df[-1] == 50
+    assert {0.5, 1} <= set(sigma) and {2, 3, 5, 10, 21} <= set(df)
+    for values in (sigma, df):
+        ratios = values[1:] / values[:-1]
+        assert ratios.min() > 1.01 and ratios.max() < 1.06  # even on a log axis, to the eye
+
+
+@pytest.mark.parametrize("make", [kl_explorer])
+def test_output_is_self_contained(make):
+    figure = make()
+    html = figure._repr_html_()
+    assert not re.search(r"https?://|\bimport\b|fetch\(|\bsrc=\"(?!data:)", html)
+    assert html.count("</script>") == 1 and ' id="' not in html  # ids are made in the page, so that copies do not clash
+    assert re.search(r'<noscript><img alt="[^"<]{60,}" src="data:image/png;base64,', html)
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert len(html) < 150_000 and html == make()._repr_html_()
+
+
+def test_colours_are_the_books():
+    script = (JS / "panel.js").read_text("utf-8")
+    assert f'gaussian: "{GAUSSIAN}"' in script and f't: "{STUDENT_T}"' in script
+
+
+def test_start_values_are_handed_over():
+    assert 'data-mu="-2.5" data-sigma="0.25" data-df="21.0"' in kl_explorer(mu=-2.5, sigma=0.25, df=21)._repr_html_()
+    assert repr(kl_explorer(df=5)) == "kl_explorer(mu=1, sigma=0.5, df=5)"
+
+
+@pytest.mark.parametrize(
+    "settings", [{"mu": 7}, {"mu": float("nan")}, {"mu": "1"}, {"sigma": 0}, {"sigma": 6}, {"df": 0.5}, {"df": 51}, {"df": True}]
+)
+def test_bad_start_values(settings):
+    with pytest.raises(ValueError, match=rf"^{next(iter(settings))} must be a number from .* got"):
+        kl_explorer(**settings)

@@ -1,0 +1,98 @@
+"""Live figures that need no kernel and no network: plain JavaScript (the files in js/) inside one HTML output.
+
+Each helper returns a `LiveFigure`. A notebook, the built book and a page opened from disk show its HTML; where scripts
+are off, or where only pictures are shown, a still of the same message stands in its place.
+"""
+
+import base64
+import io
+import math
+import numbers
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from .latent import Gaussian, StudentT, kl_exact
+from .plots import GAUSSIAN, STUDENT_T
+
+JS = Path(__file__).parent / "js"
+
+
+class LiveFigure:
+    """One self-contained HTML figure and its still picture; the last expression of a cell shows it.
+
+    kind: names js/<kind>_explorer.js; settings: numbers handed to the script; still: matplotlib figure; alt: what it
+    shows, in words.
+    """
+
+    def __init__(self, kind, settings, still, alt):
+        self.kind, self.settings, self.alt = kind, settings, alt
+        buffer = io.BytesIO()
+        still.savefig(buffer, format="png", dpi=100, facecolor="white")
+        self._png = buffer.getvalue()
+
+    def _repr_png_(self):
+        return self._png
+
+    def _repr_html_(self):
+        scripts = "\n".join((JS / f"{name}.js").read_text("utf-8") for name in ("numerics", "panel", f"{self.kind}_explorer"))
+        data = " ".join(f'data-{name}="{value!r}"' for name, value in self.settings.items())
+        picture = base64.b64encode(self._png).decode()
+        # JupyterLab reads arrow keys as its own commands unless data-lm-suppress-shortcuts is set.
+        return (
+            f'<div class="tvae-explorer" data-kind="{self.kind}" {data} data-lm-suppress-shortcuts="true">'
+            f'<noscript><img alt="{self.alt}" src="data:image/png;base64,{picture}"></noscript></div>\n'
+            f"<style>\n{(JS / 'explorer.css').read_text('utf-8')}</style>\n"
+            f'<script>\n(() => {{\n"use strict";\n{scripts}}})();\n</script>'
+        )
+
+    def __repr__(self):
+        return f"{self.kind}_explorer({', '.join(f'{name}={value:g}' for name, value in self.settings.items())})"
+
+
+def kl_explorer(mu=1.0, sigma=0.5, df=3.0):
+    """Densities, KL integrands and exact KL of Gaussian and t, with sliders for mu, sigma and df; starts at the values given.
+
+    mu in [-6, 6], sigma in [0.05, 5], df in [1, 50]; sigma is the scale of q, and p has mu = 0, sigma = 1. Returns a LiveFigure.
+    """
+    mu, sigma, df = _within("mu", mu, -6, 6), _within("sigma", sigma, 0.05, 5), _within("df", df, 1, 50)
+    half = next(limit for limit in (5, 8, 12, 20, 30) if limit >= min(30, abs(mu) + 3.5 * sigma))
+    z = np.union1d(np.linspace(-half, half, 601), np.clip(mu + sigma * np.linspace(-6, 6, 301), -half, half))
+    figure = Figure(figsize=(8, 3.3), layout="constrained")
+    densities, integrands = figure.subplots(1, 2)
+    values = []
+    for family, name, colour in ((Gaussian(), "Gaussian", GAUSSIAN), (StudentT(df), f"t, ν = {df:g}", STUDENT_T)):
+        log_q, log_p = family.log_prob((z - mu) / sigma) - np.log(sigma), family.log_prob(z)
+        integrand = np.exp(log_q) * (log_q - log_p)
+        values.append(float(kl_exact(family, np.array(mu), np.array(2 * np.log(sigma)))))
+        densities.plot(z, np.exp(log_q), color=colour, label=f"q {name}")
+        densities.plot(z, np.exp(log_p), "--", color=colour, linewidth=1.3, label=f"p {name}")
+        integrands.plot(z, integrand, color=colour, label=f"{name}: KL = {values[-1]:.4f}")
+        integrands.fill_between(z, integrand, color=colour, alpha=0.22, linewidth=0)
+    densities.set_title("Densities", fontsize=10)
+    integrands.set_title("Integrands q log(q / p): the area is the KL", fontsize=10)
+    _finish(densities, integrands)
+    for axis in (densities, integrands):
+        axis.set_xlabel("z")
+    alt = (
+        f"Two panels at mu = {mu:g}, sigma = {sigma:g}, nu = {df:g}. Left: the densities q and p of the Gaussian and of t. "
+        f"Right: the integrands of their KL, shaded; the areas are {values[0]:.4f} nats (Gaussian) and {values[1]:.4f} nats (t)."
+    )
+    return LiveFigure("kl", {"mu": mu, "sigma": sigma, "df": df}, figure, alt)
+
+
+def _finish(*axes):
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(True, alpha=0.25)
+        axis.margins(x=0)
+        low, high = axis.get_ylim()
+        axis.set_ylim(low, high + 0.2 * (high - low))  # room for the legend
+        axis.legend(frameon=False, fontsize=8, loc="upper left")
+
+
+def _within(name, value, low, high):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not (math.isfinite(value) and low <= value <= high):
+        raise ValueError(f"{name} must be a number from {low} to {high}, got {value!r}")
+    return float(value)

@@ -1,0 +1,61 @@
+// The arithmetic of the live figures: densities, Kullback-Leibler terms, a small random generator. No drawing here,
+// so that tests can run this file alone.
+
+function logGamma(x) {
+  let shift = 0;
+  for (; x < 10; x += 1) shift -= Math.log(x); // Stirling's series wants a large argument
+  const y = 1 / (x * x);
+  return shift + (x - 0.5) * Math.log(x) - x + 0.5 * Math.log(2 * Math.PI) + (1 / 12 - y * (1 / 360 - y * (1 / 1260 - y / 1680))) / x;
+}
+
+// Log density of N(0, 1) where df is Infinity, else of Student's t. Returns a function of z.
+function logDensity(df) {
+  if (df === Infinity) return (z) => -0.5 * z * z - 0.5 * Math.log(2 * Math.PI);
+  const constant = logGamma((df + 1) / 2) - logGamma(df / 2) - 0.5 * Math.log(df * Math.PI);
+  return (z) => constant - ((df + 1) / 2) * Math.log1p((z * z) / df);
+}
+
+function klGaussian(mu, sigma) {
+  return 0.5 * (mu * mu + sigma * sigma - 1) - Math.log(sigma);
+}
+
+// KL between t(mu, sigma, df) and t(0, 1, df) by the series of chapter 02; as tvae_lib.latent.kl_exact.
+function klStudent(mu, sigma, df) {
+  const a = mu / Math.sqrt(df);
+  const norm = (1 + sigma) ** 2 + a * a; // |u|^2 with u = 1 + sigma + ia
+  const re = -((1 - sigma) * (1 + sigma) + a * a) / norm; // -w = -(1 - sigma + ia) / u
+  const im = -(2 * sigma * a) / norm;
+  const radius = Math.hypot(re, im);
+  const half = (df - 1) / 2;
+  let [sum, c, powerRe, powerIm, size] = [0, 1, 1, 0, 1];
+  for (let k = 1; k <= 20000; k += 1) {
+    c *= (half - k + 1) / (half + k);
+    size *= radius;
+    [powerRe, powerIm] = [powerRe * re - powerIm * im, powerRe * im + powerIm * re];
+    sum += (c * powerRe) / k;
+    if (Math.abs(c) * size * Math.min(1, 1 / (k * (1 - radius))) < 1e-12) break; // a bound on all that is left out
+  }
+  return -Math.log(sigma) + (df + 1) * (0.5 * Math.log(norm / 4) - sum);
+}
+
+// 1, 1.05, ..., 2, 2.1, ..., 5, 5.25, ..., 10, ...: round numbers, evenly spread on a log axis to the eye.
+function ladder(low, high) {
+  const values = [];
+  for (let exponent = -3; exponent <= 5; exponent += 1) {
+    for (const [start, stop, step] of [[1, 2, 0.05], [2, 5, 0.1], [5, 10, 0.25]]) {
+      for (let i = 0; i < Math.round((stop - start) / step); i += 1) {
+        const value = Number(((start + i * step) * 10 ** exponent).toPrecision(6));
+        if (value >= low && value <= high) values.push(value);
+      }
+    }
+  }
+  return values;
+}
+
+function niceStep(span, count) {
+  const raw = span / count;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  return power * [1, 2, 5, 10].find((step) => step * power >= raw * (1 - 1e-9));
+}
+
+if (typeof module !== "undefined") module.exports = { logGamma, logDensity, klGaussian, klStudent, ladder, niceStep };
