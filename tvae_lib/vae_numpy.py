@@ -47,6 +47,8 @@ def check_eps(eps, shape):
     """Raise ValueError unless eps is a finite floating-point array of the given shape."""
     if tuple(eps.shape) != tuple(shape) or "float" not in str(eps.dtype):
         raise ValueError(f"eps must be floating point of shape {tuple(shape)}, got {eps.dtype} of shape {tuple(eps.shape)}")
+    if not (abs(eps) < np.inf).all():
+        raise ValueError("eps must be finite, got NaN or infinity")
 
 
 def check_kl(kl, family):
@@ -110,10 +112,11 @@ class VAE:
         return layers
 
     def _backward(self, part, layers, dout, grads, need_input=True):
-        """Backpropagate dout through one half: fill `grads`, return the gradient with respect to the input."""
+        """Backpropagate dout through one half: fill `grads` (unless None), return the gradient with respect to the input."""
         for i in reversed(range(len(self.sizes) - 1)):
-            grads[f"{part}.{i}.weight"] = dout.T @ layers[i]
-            grads[f"{part}.{i}.bias"] = dout.sum(axis=0)
+            if grads is not None:
+                grads[f"{part}.{i}.weight"] = dout.T @ layers[i]
+                grads[f"{part}.{i}.bias"] = dout.sum(axis=0)
             if i > 0 or need_input:
                 dout = dout @ self.params[f"{part}.{i}.weight"]
             if i > 0:
@@ -170,6 +173,13 @@ class VAE:
         dlogvar = 0.5 * sigma_eps * dz + kl_dlogvar / len(x)
         self._backward("encoder", enc, np.concatenate([dmu, dlogvar], axis=1), grads, need_input=False)
         return loss, grads
+
+    def reconstruction_and_dz(self, x, z):
+        """-log p(x | z) of each image (B,), and its derivative with respect to the code (B, d)."""
+        x = self._images(x)
+        dec = self._forward("decoder", np.asarray(z, self.dtype))
+        cost, probabilities = bernoulli_loss(dec[-1], x)
+        return cost, self._backward("decoder", dec, probabilities - x, None)
 
 
 def bernoulli_loss(logits, x):

@@ -1,0 +1,41 @@
+"""What several test files share. One thread: sums keep their order, and a busy machine is left alone."""
+
+import contextlib
+import re
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from tvae_lib.data import load_mnist
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    with threadpool_limits(1):
+        yield
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    return load_mnist()
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20240229)
+
+
+@pytest.fixture
+def refuses():
+    """`with refuses("df must be"):` the block must raise a ValueError whose one-line message matches."""
+
+    @contextlib.contextmanager
+    def check(pattern, error=ValueError):
+        with pytest.raises(error) as caught:
+            yield
+        message = str(caught.value)
+        assert re.search(pattern, message), f"{message!r} does not match {pattern!r}"
+        assert message and "\n" not in message, f"not one line: {message!r}"
+
+    return check
