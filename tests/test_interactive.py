@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import tvae_lib
-from tvae_lib.interactive import kl_explorer
+from tvae_lib.interactive import kl_explorer, sampling_explorer
 from tvae_lib.latent import Gaussian, StudentT, kl_exact
 from tvae_lib.plots import GAUSSIAN, STUDENT_T
 
@@ -51,6 +52,34 @@ def test_densities_in_javascript():
     np.testing.assert_allclose(gaussian, Gaussian().log_prob(np.array(z)), rtol=0, atol=1e-12)
 
 
+def test_tails_and_quantiles_in_javascript():
+    data = {"df": [1, 1.5, 3, 21, 50], "z": [-4, -0.5, 0, 1, 3, 12], "p": [0.0001, 0.02, 0.5, 0.7, 0.995]}
+    script = (
+        "[...data.df, Infinity].map((df) => js.tailTable(js.logDensity(df), df === Infinity ? 1 : Math.sqrt(df)))"
+        ".map((table) => [...data.z.map(table.above), ...data.p.map(table.quantile)])"
+    )
+    found = run_node(script, data)
+    for law, row in zip([*map(stats.t, data["df"]), stats.norm], found, strict=True):
+        np.testing.assert_allclose(row[: len(data["z"])], law.sf(data["z"]), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(row[len(data["z"]) :], law.ppf(data["p"]), rtol=2e-3, atol=1e-9)
+
+
+@pytest.mark.parametrize("df", [1, 1.7, 3, 21.5])
+def test_draws_in_javascript(df):
+    script = (
+        "((next) => Array.from({length: 20000}, () => { const d = next(); return [d.z, d.v, d.t]; }))"
+        "(js.studentDraws(data.seed, data.df))"
+    )
+    draws = run_node(script, {"seed": 0, "df": df})
+    z, v, t = draws.T
+    np.testing.assert_allclose(t, z / np.sqrt(v / df))
+    for sample, law in ((z, stats.norm), (v, stats.chi2(df)), (t, stats.t(df))):
+        assert stats.kstest(sample, law.cdf).pvalue > 1e-3
+    assert abs(stats.spearmanr(z, v).statistic) < 0.03
+    np.testing.assert_array_equal(run_node(script, {"seed": 0, "df": df}), draws)
+    assert not np.array_equal(run_node(script, {"seed": 1, "df": df}), draws)
+
+
 def test_sliders_step_through_round_numbers():
     sigma, df = run_node("js.ladder(0.05, 5)", 0), run_node("js.ladder(1, 50)", 0)
     assert sigma[0] == 0.05 and sigma[-1] == 5 and df[0] == 1 and df[-1] == 50
@@ -60,7 +89,7 @@ def test_sliders_step_through_round_numbers():
         assert ratios.min() > 1.01 and ratios.max() < 1.06  # even on a log axis, to the eye
 
 
-@pytest.mark.parametrize("make", [kl_explorer])
+@pytest.mark.parametrize("make", [kl_explorer, sampling_explorer])
 def test_output_is_self_contained(make):
     figure = make()
     html = figure._repr_html_()
@@ -87,3 +116,11 @@ def test_start_values_are_handed_over():
 def test_bad_start_values(settings):
     with pytest.raises(ValueError, match=rf"^{next(iter(settings))} must be a number from .* got"):
         kl_explorer(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"df": 0.9}, {"draws": 0}, {"draws": 20_001}, {"draws": 10.0}, {"seed": -1}, {"seed": True}]
+)
+def test_bad_settings_of_the_sampling_explorer(settings):
+    with pytest.raises(ValueError, match=rf"^{next(iter(settings))} must be an? (number|integer) from .* got"):
+        sampling_explorer(**settings)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy import stats
 
 from .latent import Gaussian, StudentT, kl_exact
-from .plots import GAUSSIAN, STUDENT_T
+from .plots import GREY, colour
 
 JS = Path(__file__).parent / "js"
 
@@ -62,19 +63,17 @@ def kl_explorer(mu=1.0, sigma=0.5, df=3.0):
     figure = Figure(figsize=(8, 3.3), layout="constrained")
     densities, integrands = figure.subplots(1, 2)
     values = []
-    for family, name, colour in ((Gaussian(), "Gaussian", GAUSSIAN), (StudentT(df), f"t, ν = {df:g}", STUDENT_T)):
+    for family, name in ((Gaussian(), "Gaussian"), (StudentT(df), f"t, ν = {df:g}")):
         log_q, log_p = family.log_prob((z - mu) / sigma) - np.log(sigma), family.log_prob(z)
         integrand = np.exp(log_q) * (log_q - log_p)
         values.append(float(kl_exact(family, np.array(mu), np.array(2 * np.log(sigma)))))
-        densities.plot(z, np.exp(log_q), color=colour, label=f"q {name}")
-        densities.plot(z, np.exp(log_p), "--", color=colour, linewidth=1.3, label=f"p {name}")
-        integrands.plot(z, integrand, color=colour, label=f"{name}: KL = {values[-1]:.4f}")
-        integrands.fill_between(z, integrand, color=colour, alpha=0.22, linewidth=0)
-    densities.set_title("Densities", fontsize=10)
-    integrands.set_title("Integrands q log(q / p): the area is the KL", fontsize=10)
+        densities.plot(z, np.exp(log_q), color=colour(name), label=f"q {name}")
+        densities.plot(z, np.exp(log_p), "--", color=colour(name), linewidth=1.3, label=f"p {name}")
+        integrands.plot(z, integrand, color=colour(name), label=f"{name}: KL = {values[-1]:.4f}")
+        integrands.fill_between(z, integrand, color=colour(name), alpha=0.22, linewidth=0)
+    densities.set(title="Densities", xlabel="z")
+    integrands.set(title="Integrands q log(q / p): the area is the KL", xlabel="z")
     _finish(densities, integrands)
-    for axis in (densities, integrands):
-        axis.set_xlabel("z")
     alt = (
         f"Two panels at mu = {mu:g}, sigma = {sigma:g}, nu = {df:g}. Left: the densities q and p of the Gaussian and of t. "
         f"Right: the integrands of their KL, shaded; the areas are {values[0]:.4f} nats (Gaussian) and {values[1]:.4f} nats (t)."
@@ -82,8 +81,44 @@ def kl_explorer(mu=1.0, sigma=0.5, df=3.0):
     return LiveFigure("kl", {"mu": mu, "sigma": sigma, "df": df}, figure, alt)
 
 
+def sampling_explorer(df=3.0, draws=1000, seed=0):
+    """Draws of t built one by one, T = Z / sqrt(V / df): histogram, QQ plot and share beyond +-3, with a slider for df.
+
+    df in [1, 50]; draws: how many are there at the start, 1 to 20000; seed: integer from 0 to 2**32 - 1, for the generator in the
+    page. The still picture shows other draws of the same kind. Returns a LiveFigure.
+    """
+    df = _within("df", df, 1, 50)
+    for name, value, low, high in (("draws", draws, 1, 20_000), ("seed", seed, 0, 2**32 - 1)):
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= value <= high:
+            raise ValueError(f"{name} must be an integer from {low} to {high}, got {value!r}")
+    rng = np.random.default_rng(seed)
+    t = np.sort(rng.standard_normal(draws) / np.sqrt(rng.chisquare(df, draws) / df))
+    z = np.linspace(-8, 8, 401)
+    p = (np.arange(min(draws, 99)) + 0.5) / min(draws, 99)
+    half = max(4, stats.t.ppf(p[-1], df))
+    figure = Figure(figsize=(8, 3.3), layout="constrained")
+    histogram, quantiles = figure.subplots(1, 2)
+    inside = t[np.abs(t) < 8]
+    histogram.hist(inside, np.linspace(-8, 8, 33), weights=np.full(len(inside), 2 / draws), color=GREY, alpha=0.35, label="draws")
+    quantiles.axline((0, 0), slope=1, color=GREY, linewidth=1)
+    for family, ppf, name in ((Gaussian(), stats.norm.ppf, "Gaussian"), (StudentT(df), stats.t(df).ppf, f"t, ν = {df:g}")):
+        style = "--" if name == "Gaussian" else "-"
+        histogram.plot(z, np.exp(family.log_prob(z)), style, color=colour(name), label=name)
+        quantiles.plot(ppf(p), t[(p * draws).astype(int)], "o", markersize=3, color=colour(name), label=f"against {name}")
+    histogram.set(title="Histogram against the densities", xlabel="T", xlim=(-8, 8))
+    quantiles.set(title="Quantiles of the draws against theory", xlabel="quantile of the density")
+    _finish(histogram, quantiles)
+    quantiles.set(xlim=(-half, half), ylim=(-half, half))
+    alt = (
+        f"Two panels for {draws} draws of T = Z / sqrt(V / nu), nu = {df:g}. Left: their histogram and the densities of t and of "
+        "the Gaussian. Right: their quantiles follow the diagonal against t and leave it in the tails against the Gaussian."
+    )
+    return LiveFigure("sampling", {"df": df, "draws": int(draws), "seed": int(seed)}, figure, alt)
+
+
 def _finish(*axes):
     for axis in axes:
+        axis.title.set_fontsize(10)
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(True, alpha=0.25)
         axis.margins(x=0)

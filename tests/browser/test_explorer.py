@@ -6,8 +6,9 @@ import time
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from tvae_lib.interactive import kl_explorer
+from tvae_lib.interactive import kl_explorer, sampling_explorer
 from tvae_lib.latent import Gaussian, StudentT, kl_exact
 
 SLIDERS, BOXES = "input[type=range]", "input[type=number]"
@@ -107,18 +108,52 @@ def test_kl_in_words(quiet_page, tmp_path):
     assert "centred at 2 " in labels[0] and f"{gaussian:.4f}" in labels[1] and f"{t:.4f}" in labels[1]
 
 
-def test_two_on_one_page(quiet_page, tmp_path):
-    open_page(quiet_page, tmp_path, kl_explorer(), kl_explorer(mu=2, df=21))
-    assert settings(quiet_page) == [1, 0.5, 3, 2, 0.5, 21]
+def sampling_numbers(browser):
+    """n, Z, V, T of the last draw, and the three shares beyond 3 in per cent."""
+    next_frame(browser)
+    recipe = browser.find_element("class name", "tvae-sentence").text.replace("\u2212", "-")
+    numbers = re.fullmatch(r"Draw (\d+): Z = (\S+), V = (\S+), T = Z / √\(V / \S+\) = (\S+)", recipe).groups()
+    shares = [browser.find_element("css selector", f'[data-value="{name}"]').text for name in ("draws", "t", "gaussian")]
+    return [float(number) for number in (*numbers, *shares)]
+
+
+def test_sampling_by_keyboard(quiet_page, tmp_path):
+    open_page(quiet_page, tmp_path, sampling_explorer())
+    slider = find(quiet_page, SLIDERS)[0]
+    first_z = sampling_numbers(quiet_page)[1]
+    for keys in (HOME, RIGHT * 20, END):
+        slider.send_keys(keys)
+        df = settings(quiet_page)[0]
+        n, z, v, t, *shares = sampling_numbers(quiet_page)
+        assert n == 1000 and z == first_z and slider.get_attribute("aria-valuetext") == f"nu = {df:g}"
+        assert t == pytest.approx(z / np.sqrt(v / df), rel=0.02, abs=2e-3)
+        expected = [200 * stats.t.sf(3, df), 200 * stats.norm.sf(3)]
+        np.testing.assert_allclose(shares[1:], expected, rtol=0, atol=0.006)
+        share = expected[0] / 100
+        assert abs(shares[0] / 100 - share) < 4 * np.sqrt(share * (1 - share) / n)
+    slider.send_keys(HOME)
+    for i, count in ((3, 1), (0, 2), (1, 12), (2, 1012)):
+        find(quiet_page, "button")[i].send_keys("\ue007")
+        assert sampling_numbers(quiet_page)[0] == count
+    live = quiet_page.find_element("css selector", '[aria-live="polite"]')
+    wait(lambda: live.get_property("textContent").startswith("1012 draws"))
+    for _ in range(25):
+        find(quiet_page, "button")[2].click()
+    assert sampling_numbers(quiet_page)[0] == 20_000
+
+
+def test_several_on_one_page(quiet_page, tmp_path):
+    open_page(quiet_page, tmp_path, kl_explorer(), kl_explorer(mu=2, df=21), sampling_explorer(df=5))
+    assert settings(quiet_page) == [1, 0.5, 3, 2, 0.5, 21, 5]
     find(quiet_page, SLIDERS)[3].send_keys(RIGHT)
-    assert settings(quiet_page) == [1, 0.5, 3, 2.1, 0.5, 21]
+    assert settings(quiet_page) == [1, 0.5, 3, 2.1, 0.5, 21, 5]
     ids = [node.get_attribute("id") for node in find(quiet_page, "[id]")]
-    assert len(ids) == 6 == len(set(ids))
+    assert len(ids) == 7 == len(set(ids))
     for slider in find(quiet_page, SLIDERS):
         assert len(find(quiet_page, f"label[for={slider.get_attribute('id')}]")) == 1
 
 
-@pytest.mark.parametrize("make", [kl_explorer])
+@pytest.mark.parametrize("make", [kl_explorer, sampling_explorer])
 def test_narrow_and_dark(quiet_page, tmp_path, make):
     open_page(quiet_page, tmp_path, make(), background="#111", width=360)
     assert quiet_page.execute_script("return document.documentElement.scrollWidth") <= 360
@@ -131,7 +166,7 @@ def test_narrow_and_dark(quiet_page, tmp_path, make):
     wait(lambda: find(quiet_page, "svg")[0].size["width"] > narrow + 50)  # redrawn for the new width
 
 
-@pytest.mark.parametrize("make", [kl_explorer])
+@pytest.mark.parametrize("make", [kl_explorer, sampling_explorer])
 def test_still_without_scripts(quiet_page, tmp_path, make):
     quiet_page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:

@@ -58,4 +58,73 @@ function niceStep(span, count) {
   return power * [1, 2, 5, 10].find((step) => step * power >= raw * (1 - 1e-9));
 }
 
-if (typeof module !== "undefined") module.exports = { logGamma, logDensity, klGaussian, klStudent, ladder, niceStep };
+// Upper tail and quantiles of the symmetric density exp(log(z)): a table of its integral over theta, z = scale tan(theta),
+// which turns the whole half-line into [0, pi / 2]. Simpson's rule on each of 2000 steps.
+function tailTable(log, scale) {
+  const steps = 2000;
+  const h = Math.PI / 2 / steps;
+  const slope = (theta) => Math.exp(log(scale * Math.tan(theta))) * (scale / Math.cos(theta) ** 2);
+  const mass = [0];
+  for (let i = 0, left = slope(0); i < steps; i += 1) {
+    const right = slope(h * (i + 1));
+    mass.push(mass[i] + (h / 6) * (left + 4 * slope(h * (i + 0.5)) + right));
+    left = right;
+  }
+  const between = (i, part) => mass[i] + part * (mass[i + 1] - mass[i]);
+  const above = (z) => {
+    const position = Math.min(Math.atan(Math.abs(z) / scale) / h, steps - 1e-9);
+    const tail = mass[steps] - between(Math.floor(position), position % 1);
+    return z >= 0 ? tail : 1 - tail;
+  };
+  const quantile = (p) => {
+    const wanted = Math.abs(p - 0.5);
+    let [low, high] = [0, steps];
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      [low, high] = mass[middle] <= wanted ? [middle, high] : [low, middle];
+    }
+    const z = scale * Math.tan(h * (low + (wanted - mass[low]) / (mass[high] - mass[low] || 1)));
+    return p < 0.5 ? -z : z;
+  };
+  return { above, quantile };
+}
+
+// Seeded random numbers: mulberry32 for uniforms on (0, 1), Box and Muller's cosine for normals, Marsaglia and Tsang's
+// rejection for chi-square with any df > 0.
+function generator(seed) {
+  let state = seed >>> 0;
+  const uniform = () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return (((mixed ^ (mixed >>> 14)) >>> 0) + 0.5) / 2 ** 32;
+  };
+  const normal = () => {
+    const radius = Math.sqrt(-2 * Math.log(uniform()));
+    return radius * Math.cos(2 * Math.PI * uniform());
+  };
+  const chiSquare = (df) => {
+    const small = df < 2; // the rejection wants a gamma shape df / 2 of at least 1: draw at shape + 1, then shrink
+    const shrink = small ? uniform() ** (2 / df) : 1;
+    const d = df / 2 + (small ? 1 : 0) - 1 / 3;
+    for (;;) {
+      const x = normal();
+      const v = (1 + x / Math.sqrt(9 * d)) ** 3;
+      if (v > 0 && Math.log(uniform()) < 0.5 * x * x + d - d * v + d * Math.log(v)) return 2 * d * v * shrink;
+    }
+  };
+  return { uniform, normal, chiSquare };
+}
+
+// Student's t from its parts: draws z of N(0, 1) and v of chi-square. Two streams, so that z stays when df changes.
+function studentDraws(seed, df) {
+  const [forZ, forV] = [generator(seed), generator(seed + 0x9e3779b9)];
+  return () => {
+    const [z, v] = [forZ.normal(), forV.chiSquare(df)];
+    return { z, v, t: z / Math.sqrt(v / df) };
+  };
+}
+
+if (typeof module !== "undefined") {
+  module.exports = { logGamma, logDensity, klGaussian, klStudent, ladder, niceStep, tailTable, generator, studentDraws };
+}

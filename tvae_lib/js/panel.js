@@ -83,13 +83,14 @@ function drawChart(holder, { width, height, x, y, xLabel, curves, marks = [], le
     }
     if (thick) parts.push(`<path d="M${line}" fill="none" stroke="${colour}" stroke-width="${thick}" stroke-dasharray="${dash}" stroke-linejoin="round"/>`);
   }
-  for (const { points, colour } of marks) {
-    for (const point of points) parts.push(`<circle cx="${clip(point).replace(" ", '" cy="')}" r="2.4" fill="${colour}" fill-opacity="0.7"/>`);
+  for (const { points, colour, size = 2.4 } of marks) {
+    for (const point of points) parts.push(`<circle cx="${clip(point).replace(" ", '" cy="')}" r="${size}" fill="${colour}" fill-opacity="0.75"/>`);
   }
-  legend.forEach(({ text, colour, dash = "" }, i) => {
+  legend.forEach(({ text, colour, dash = "", dot = false }, i) => {
     const row = top + 9 + 17 * i;
     const [from, at, anchor] = legendRight ? [width - right - 32, width - right - 38, "end"] : [left + 8, left + 38, "start"];
-    parts.push(`<path d="M${from} ${row}h24" stroke="${colour}" stroke-width="2.2" stroke-dasharray="${dash}"/>`);
+    if (dot) parts.push(`<circle cx="${from + 12}" cy="${row}" r="3" fill="${colour}"/>`);
+    else parts.push(`<path d="M${from} ${row}h24" stroke="${colour}" stroke-width="2.2" stroke-dasharray="${dash}"/>`);
     parts.push(`<text x="${at}" y="${row}" dy="0.35em" text-anchor="${anchor}" class="tvae-legend">${text}</text>`);
   });
   holder.innerHTML = `<svg role="img" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">${parts.join("")}</svg>`;
