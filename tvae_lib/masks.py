@@ -25,8 +25,9 @@ def random_squares(rng, n, count=50, max_side=4):
 
     Sides are uniform on 1..max_side, corners uniform among the places where the square fits. Returns bool (n, 784).
     """
-    if not isinstance(count, numbers.Integral) or count < 0:
-        raise ValueError(f"count must be a whole number, 0 or more, got {count!r}")
+    for name, value in {"n": n, "count": count}.items():
+        if not isinstance(value, numbers.Integral) or value < 0:
+            raise ValueError(f"{name} must be a whole number, 0 or more, got {value!r}")
     if not isinstance(max_side, numbers.Integral) or not 1 <= max_side <= SIDE:
         raise ValueError(f"max_side must be a whole number between 1 and {SIDE}, got {max_side!r}")
     side = rng.integers(1, max_side + 1, (n, count))
