@@ -5,6 +5,7 @@ A file is written under a temporary name and then renamed, so a reader never see
 
 import json
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,16 @@ def save(path, model, dtype=None, **extra):
         value = value.detach().cpu().numpy() if hasattr(value, "detach") else value
         arrays[name] = np.ascontiguousarray(value, dtype)
     metadata = {"format": FORMAT, "config": json.dumps(describe(model)), "extra": json.dumps(extra)}
+    metadata["crc32"] = _checksum(metadata, arrays)
     write_atomically(path, to_bytes(arrays, metadata))
+
+
+def _checksum(metadata, arrays):
+    crc = zlib.crc32((metadata["config"] + metadata["extra"]).encode())
+    for name in sorted(arrays):
+        crc = zlib.crc32(f"{name} {arrays[name].dtype}".encode(), crc)
+        crc = zlib.crc32(arrays[name], crc)
+    return str(crc)
 
 
 def read(path):
@@ -70,7 +80,14 @@ def read(path):
         raise ValueError(f"{path} is not a whole safetensors file ({error}); restore it or train again") from None
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} was not written by tvae_lib.checkpoint.save (its format is {metadata.get('format')!r})")
-    return json.loads(metadata["config"]), params, json.loads(metadata["extra"])
+    try:
+        config, extra = json.loads(metadata["config"]), json.loads(metadata["extra"])
+        whole = metadata.get("crc32", _checksum(metadata, params)) == _checksum(metadata, params)
+    except (KeyError, ValueError):  # of JSON
+        whole = False
+    if not whole or not config.keys() >= {"family", "df", "sizes", "kl"}:
+        raise ValueError(f"{path} is damaged (its configuration or checksum is wrong); restore it or train again")
+    return config, params, extra
 
 
 def load(path, backend="numpy"):
@@ -78,6 +95,8 @@ def load(path, backend="numpy"):
     if backend not in ("numpy", "torch"):
         raise ValueError(f'backend must be "numpy" or "torch", got {backend!r}')
     config, params, _ = read(path)
+    if config["family"] not in ("Gaussian", "StudentT"):
+        raise ValueError(f"{path} holds a model of the unknown family {config['family']!r}")
     family = Gaussian() if config["family"] == "Gaussian" else StudentT(config["df"])
     if backend == "torch":
         from tvae_lib.vae_torch import VAE as TorchVAE
