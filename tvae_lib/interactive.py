@@ -40,9 +40,8 @@ class LiveFigure:
         scripts = "\n".join((JS / f"{name}.js").read_text("utf-8") for name in ("numerics", "panel", f"{self.kind}_explorer"))
         data = " ".join(f'data-{name}="{value!r}"' for name, value in self.settings.items())
         picture = base64.b64encode(self._png).decode()
-        # JupyterLab reads arrow keys as its own commands unless data-lm-suppress-shortcuts is set.
         return (
-            f'<div class="tvae-explorer" data-kind="{self.kind}" {data} data-lm-suppress-shortcuts="true">'
+            f'<div class="tvae-explorer" data-kind="{self.kind}" {data}>'
             f'<noscript><img alt="{self.alt}" src="data:image/png;base64,{picture}"></noscript></div>\n'
             f"<style>\n{(JS / 'explorer.css').read_text('utf-8')}</style>\n"
             f'<script>\n(() => {{\n"use strict";\n{scripts}}})();\n</script>'

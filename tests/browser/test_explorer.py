@@ -149,6 +149,8 @@ def test_several_on_one_page(quiet_page, tmp_path):
     assert settings(quiet_page) == [1, 0.5, 3, 2.1, 0.5, 21, 5]
     ids = [node.get_attribute("id") for node in find(quiet_page, "[id]")]
     assert len(ids) == 7 == len(set(ids))
+    for node in find(quiet_page, ".tvae-explorer :is(input, button)"):  # JupyterLab takes keys from elements without it
+        assert node.get_attribute("data-lm-suppress-shortcuts") == "true"
     for slider in find(quiet_page, SLIDERS):
         assert len(find(quiet_page, f"label[for={slider.get_attribute('id')}]")) == 1
 

@@ -14,7 +14,7 @@ start("kl", (root) => {
     control({ label: "scale σ", symbol: "sigma", values: ladder(0.05, 5), start: state.sigma, onChange: change("sigma") }),
     control({ label: "degrees of freedom ν", symbol: "nu", values: ladder(1, 50), ends: ["1: Cauchy", "50: almost Gaussian"], start: state.df, onChange: change("df") }),
   ];
-  const panels = ["Densities", "Integrands q log(q / p): shaded area = KL"].map((title) => {
+  const panels = ["Densities", "Integrands q log(q / p): area = KL"].map((title) => {
     const holder = element("div", { class: "tvae-chart" });
     return { holder, node: element("div", { class: "tvae-panel" }, element("div", { class: "tvae-title" }, title), holder) };
   });
@@ -63,9 +63,7 @@ start("kl", (root) => {
       const step = niceStep(high - low, 5);
       return [Math.floor(low / step + 1e-9) * step, Math.ceil((high / step) * 1.02) * step];
     };
-    const columns = root.clientWidth < 640 ? 1 : 2;
-    const width = Math.floor((root.querySelector(".tvae-panels").clientWidth - 16 * (columns - 1)) / columns);
-    const size = { width, height: Math.round(Math.min(270, Math.max(200, width * 0.62))), x: [-half, half], xLabel: "z" };
+    const size = { ...panelSize(root.querySelector(".tvae-panels")), x: [-half, half], xLabel: "z" };
     const [gaussian, t] = families;
     const kl = { gaussian: klGaussian(mu, sigma), t: klStudent(mu, sigma, df) };
     const shown = { gaussian: kl.gaussian.toFixed(4).replace("-0.0000", "0.0000"), t: kl.t.toFixed(4).replace("-0.0000", "0.0000") };

@@ -97,11 +97,21 @@ function drawChart(holder, { width, height, x, y, xLabel, curves, marks = [], le
   holder.firstChild.setAttribute("aria-label", label);
 }
 
+// Two panels side by side where there is room, else one above the other: the size of each.
+function panelSize(panels) {
+  const columns = panels.clientWidth < 540 ? 1 : 2;
+  panels.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
+  const width = Math.floor((panels.clientWidth - 16 * (columns - 1)) / columns);
+  return { width, height: Math.round(Math.min(270, Math.max(200, width * 0.62))) };
+}
+
 // Run `build(root)` once on every figure of this kind on the page; build returns draw(), called when the width changes too.
 function start(kind, build) {
   for (const root of document.querySelectorAll(`.tvae-explorer[data-kind="${kind}"]:not([data-ready])`)) {
     root.setAttribute("data-ready", "");
     const draw = build(root);
+    // In JupyterLab an arrow key or "d d" would otherwise move between cells or delete one; it looks at the focused element itself.
+    for (const input of root.querySelectorAll("input, button")) input.setAttribute("data-lm-suppress-shortcuts", "true");
     let width = 0;
     new ResizeObserver(() => {
       if (root.clientWidth && root.clientWidth !== width) draw();

@@ -74,9 +74,7 @@ start("sampling", (root) => {
     const sorted = draws.map(({ t }) => t).sort((first, second) => first - second);
     const logs = { t: logDensity(df), gaussian: logDensity(Infinity) };
     const tables = { t: tailTable(logs.t, Math.sqrt(df)), gaussian: tailTable(logs.gaussian, 1) };
-    const columns = root.clientWidth < 640 ? 1 : 2;
-    const width = Math.floor((root.querySelector(".tvae-panels").clientWidth - 16 * (columns - 1)) / columns);
-    const size = { width, height: Math.round(Math.min(270, Math.max(200, width * 0.62))) };
+    const size = panelSize(root.querySelector(".tvae-panels"));
 
     const bars = histogram(sorted);
     const curve = (log) => Array.from({ length: 201 }, (_, i) => [i * 0.08 - 8, Math.exp(log(i * 0.08 - 8))]);
