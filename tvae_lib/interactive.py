@@ -105,7 +105,7 @@ def sampling_explorer(df=3.0, draws=1000, seed=0):
         histogram.plot(z, np.exp(family.log_prob(z)), style, color=colour(name), label=name)
         quantiles.plot(ppf(p), t[(p * draws).astype(int)], "o", markersize=3, color=colour(name), label=f"against {name}")
     histogram.set(title="Histogram against the densities", xlabel="T", xlim=(-8, 8))
-    quantiles.set(title="Quantiles of the draws against theory", xlabel="quantile of the density")
+    quantiles.set(title="Quantiles, draws against theory", xlabel="quantile of the density")
     _finish(histogram, quantiles)
     quantiles.set(xlim=(-half, half), ylim=(-half, half))
     alt = (

@@ -95,8 +95,8 @@ start("kl", (root) => {
     });
 
     values.innerHTML =
-      `<div class="tvae-value" style="border-color:${COLOURS.gaussian}">KL Gaussian <small>(closed form)</small> <b data-value="gaussian">${shown.gaussian}</b> nats</div>` +
-      `<div class="tvae-value" style="border-color:${COLOURS.t}">KL t, ν = ${df} <small>(exact)</small> <b data-value="t">${shown.t}</b> nats</div>`;
+      `<div class="tvae-value" style="border-color:${COLOURS.gaussian}">KL Gaussian <small>(closed form)</small> <span><b data-value="gaussian">${shown.gaussian}</b> nats</span></div>` +
+      `<div class="tvae-value" style="border-color:${COLOURS.t}">KL t, ν = ${df} <small>(exact)</small> <span><b data-value="t">${shown.t}</b> nats</span></div>`;
     const difference = kl.gaussian - kl.t;
     const percent = ((100 * Math.abs(difference)) / kl.gaussian).toFixed(0);
     const text =

@@ -40,7 +40,7 @@ start("sampling", (root) => {
     });
     return button;
   });
-  const panels = ["Histogram against the densities", "Quantiles of the draws against theory"].map((title) => {
+  const panels = ["Histogram against the densities", "Quantiles, draws against theory"].map((title) => {
     const holder = element("div", { class: "tvae-chart" });
     return { holder, node: element("div", { class: "tvae-panel" }, element("div", { class: "tvae-title" }, title), holder) };
   });
@@ -138,7 +138,7 @@ start("sampling", (root) => {
       .map(
         ([name, share]) =>
           `<div class="tvae-value" style="border-color:${COLOURS[name] ?? COLOURS.grey}">` +
-          `beyond ±3, ${names[name]} <b data-value="${name}">${share}</b> %</div>`,
+          `beyond ±3, ${names[name]} <span><b data-value="${name}">${share}</b> %</span></div>`,
       )
       .join("");
     const farthest = -sorted[0] > sorted[n - 1] ? sorted[0] : sorted[n - 1];
