@@ -76,6 +76,7 @@ def _new_model(run):
 
         from tvae_lib.vae_torch import VAE
 
+        torch.set_num_threads(1)
         torch.manual_seed(run.seed)  # PyTorch's own initialisation, as in the source project
         return VAE(run.family)
     from tvae_lib.vae_numpy import VAE

@@ -1,0 +1,158 @@
+"""The variational autoencoder in PyTorch: the methods of `vae_numpy`, in the same order, with autograd for the gradient.
+
+Read the two files side by side (chapter 05 does). Noise comes from outside here too, so with the same parameters, images and
+noise the two give the same loss and the same gradient.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.distributions import Normal, StudentT
+
+from tvae_lib.latent import Gaussian, kl_exact_and_grad
+from tvae_lib.vae_numpy import Loss, check_eps, check_images, check_kl, check_sizes
+
+
+class VAE(nn.Module):
+    """A VAE with fully connected layers and ReLU between them.
+
+    Parameters
+    ----------
+    family : Gaussian or StudentT of `latent`
+        Prior and encoder share this standard density.
+    sizes : tuple of int
+        Widths from image to latent; the decoder mirrors the encoder.
+    kl : "exact", "sample" or None
+        How the KL term is computed. None: exact for the Gaussian, one draw for t, as in the source project.
+    dtype, device :
+        Where the parameters live and in what precision, e.g. device="cuda". Inputs are moved to them.
+
+    Weights start as nn.Linear draws them; call torch.manual_seed first to fix them. Images, codes and noise may be NumPy
+    arrays or tensors; results are tensors. The keys and shapes of state_dict() are those of `vae_numpy.VAE.params`.
+    """
+
+    no_grad = staticmethod(torch.no_grad)  # lets `train.evaluate`, which serves both back ends, skip the graph
+
+    def __init__(self, family, sizes=(784, 400, 128, 10), kl=None, dtype=torch.float32, device="cpu"):
+        super().__init__()
+        self.family = family
+        self.sizes = check_sizes(sizes)
+        self.kl = check_kl(kl, family)
+        for part, widths in ("encoder", (*self.sizes[:-1], 2 * self.sizes[-1])), ("decoder", self.sizes[::-1]):
+            layers = [nn.Linear(n_in, n_out, dtype=dtype, device=device) for n_in, n_out in pairwise(widths)]
+            setattr(self, part, nn.ModuleList(layers))
+
+    @property
+    def params(self):
+        """The parameters, a dict of str to tensor; updating one in place changes the model and leaves no trace in a graph."""
+        return {name: param.detach() for name, param in self.named_parameters()}
+
+    def _tensor(self, array):
+        """An array or tensor, in the precision and on the device of the parameters."""
+        if isinstance(array, np.ndarray) and not array.flags.writeable:
+            array = array.copy()  # PyTorch warns about sharing memory that it may not write to
+        weight = self.encoder[0].weight
+        return torch.as_tensor(array, dtype=weight.dtype, device=weight.device)
+
+    def _images(self, x):
+        x = x if isinstance(x, torch.Tensor) else np.asarray(x)
+        check_images(x, self.sizes[0])
+        return self._tensor(x)
+
+    def _eps(self, eps, shape):
+        eps = eps if isinstance(eps, torch.Tensor) else np.asarray(eps)
+        check_eps(eps, shape)
+        return self._tensor(eps)
+
+    def _forward(self, part, h):
+        """Run one half of the network and return the output of its last layer."""
+        *hidden, last = getattr(self, part)
+        for layer in hidden:
+            h = F.relu(layer(h))
+        return last(h)
+
+    def encode(self, x):
+        """Images (B, 784) in [0, 1] to mu and logvar, each (B, d)."""
+        return self._forward("encoder", self._images(x)).chunk(2, dim=1)
+
+    def decode(self, z):
+        """Latent codes (B, d) to pixel logits (B, 784)."""
+        return self._forward("decoder", self._tensor(z))
+
+    @torch.no_grad()
+    def reconstruct(self, x, eps):
+        """Pixel probabilities (B, 784) of the images that the codes z = mu + sigma * eps decode to, without a graph."""
+        mu, logvar = self.encode(x)
+        eps = self._eps(eps, mu.shape)
+        return torch.sigmoid(self.decode(mu + torch.exp(0.5 * logvar) * eps))
+
+    def loss(self, x, eps):
+        """The loss of images x (B, 784) with noise eps (B, d), as a `Loss` of tensors: `.total.backward()` works."""
+        x = self._images(x)
+        eps = self._eps(eps, (len(x), self.sizes[-1]))
+        encoded = self._forward("encoder", x)
+        if not torch.isfinite(encoded).all():
+            raise FloatingPointError("the encoder puts out NaN or infinity: the weights have diverged, try a lower learning rate")
+        mu, logvar = encoded.chunk(2, dim=1)
+        z = mu + torch.exp(0.5 * logvar) * eps
+        logits = self._forward("decoder", z)
+        if self.kl == "exact":
+            kl = kl_exact(self.family, mu, logvar).sum(dim=1)
+        else:
+            kl = kl_sample(self.family, mu, logvar, eps)
+        reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=1)
+        return Loss(reconstruction, kl)
+
+    forward = loss  # so that model(x, eps) and torch.compile(model) mean what a PyTorch user expects
+
+    def loss_and_grad(self, x, eps):
+        """The loss and the gradient of its batch mean (`loss.total`) for every parameter, a dict like `params`."""
+        names, params = zip(*self.named_parameters(), strict=True)
+        with torch.enable_grad():
+            loss = self.loss(x, eps)
+            grads = torch.autograd.grad(loss.total, params)
+        return Loss(loss.reconstruction.detach(), loss.kl.detach()), dict(zip(names, grads, strict=True))
+
+
+def standard_density(family, like):
+    """The standard density of a latent family as a torch distribution, in the precision and on the device of `like`."""
+    zero, one = like.new_zeros(()), like.new_ones(())
+    if isinstance(family, Gaussian):
+        return Normal(zero, one, validate_args=False)
+    return StudentT(family.df * one, zero, one, validate_args=False)
+
+
+def kl_sample(family, mu, logvar, eps):
+    """One-draw Monte Carlo estimate of KL(q || p) for each row: log q(z) - log p(z) at z = mu + sigma * eps.
+
+    mu, logvar, eps: tensors (B, d). Returns (B,).
+    """
+    standard = standard_density(family, mu)
+    z = mu + torch.exp(0.5 * logvar) * eps
+    return (standard.log_prob(eps) - 0.5 * logvar - standard.log_prob(z)).sum(dim=-1)
+
+
+def kl_exact(family, mu, logvar):
+    """KL(q || p) of each latent coordinate, exactly. mu, logvar: tensors of one shape. Returns that shape."""
+    if isinstance(family, Gaussian):
+        return 0.5 * (mu**2 + torch.expm1(logvar) - logvar)
+    return _ExactKL.apply(family, mu, logvar)
+
+
+class _ExactKL(torch.autograd.Function):
+    """The exact KL of two t's, which PyTorch does not know: value and derivatives come from the series in `latent`."""
+
+    @staticmethod
+    def forward(ctx, family, mu, logvar):
+        arrays = kl_exact_and_grad(family, mu.numpy(force=True), logvar.numpy(force=True))
+        kl, dmu, dlogvar = (torch.as_tensor(array, device=mu.device) for array in arrays)
+        ctx.save_for_backward(dmu, dlogvar)
+        return kl
+
+    @staticmethod
+    def backward(ctx, dkl):
+        dmu, dlogvar = ctx.saved_tensors
+        return None, dkl * dmu, dkl * dlogvar
