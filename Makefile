@@ -1,12 +1,17 @@
 # make book   the rendered book in _build/html      make lab      the notebooks in JupyterLab
 # make test   every check                           make results  the full-length training runs (hours)
-# make lint   style only                            make bench    timings       make clean   remove what was built
+# make page   one page alone: PAGE=book/02_kl       make bench    timings, as ratios
+# make lint   style only                            make clean    remove what was built
 PYTHON ?= python3
 BIN = .venv/bin
 
 book: .venv/.book
 	$(BIN)/jupyter-book build . -W --keep-going
 	@echo 'Open $(CURDIR)/_build/html/index.html'
+
+page: .venv/.book
+	@mkdir -p _build/page && printf 'format: jb-book\nroot: $(PAGE)\n' > _build/page/toc.yml
+	$(BIN)/jupyter-book build . --toc _build/page/toc.yml --path-output _build/page
 
 test: .venv/.dev lint book
 	$(BIN)/pytest
@@ -39,4 +44,4 @@ clean:
 	$(BIN)/python -m pip install -r requirements-dev.txt
 	touch $@
 
-.PHONY: book test lint lab results bench clean
+.PHONY: book page test lint lab results bench clean

@@ -1,6 +1,7 @@
 """What the book asks of Sphinx beyond its configuration: mathematics without a network, and no stale results."""
 
 import hashlib
+import re
 import shutil
 from importlib.metadata import files
 from pathlib import Path
@@ -43,7 +44,13 @@ def run_again_after_changes(app, env, added, changed, removed):
     return sorted(env.found_docs)
 
 
+def keep_bars(app, what, name, obj, options, lines):
+    """Docstrings are plain text first: |mu| there is an absolute value, not a substitution of reStructuredText."""
+    lines[:] = [re.sub(r"\|(\w+)\|", r"\\|\1\\|", line) for line in lines]
+
+
 def setup(app):
     app.connect("builder-inited", copy_mathjax)
     app.connect("env-get-outdated", run_again_after_changes)
+    app.connect("autodoc-process-docstring", keep_bars)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,193 @@
+"""The book's files, and its pages as `make book` left them in _build/html."""
+
+import copy
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+from check_notebooks import problems
+
+ROOT = Path(__file__).parents[1]
+HTML = ROOT / "_build" / "html"
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+CHAPTERS = [page for page in PAGES if (ROOT / f"{page}.ipynb").exists()]
+NOTEBOOKS = sorted(ROOT.glob("book/*.ipynb"))
+
+built = pytest.mark.skipif(not HTML.is_dir(), reason="the book is not built yet: run `make book`")
+
+
+@cache
+def page_html(page):
+    return BeautifulSoup((HTML / f"{page}.html").read_text(encoding="utf-8"), "html.parser")
+
+
+def article(page):
+    return page_html(page).select_one("article.bd-article")
+
+
+# How notebooks are stored
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_is_stored_clean(path):
+    assert problems(path) == []
+
+
+def code(source, outputs=(), **more):
+    return {"cell_type": "code", "metadata": {}, "execution_count": None, "source": source, "outputs": list(outputs), **more}
+
+
+def stream(text):
+    return {"output_type": "stream", "name": "stdout", "text": text}
+
+
+TEXT = {"cell_type": "markdown", "metadata": {}, "source": "Then."}
+CHECKED = "# NBVAL_CHECK_OUTPUT\nprint(6 * 7)"
+
+
+def write_notebook(path, *cells):
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [{**cell, "id": f"cell-{number}"} for number, cell in enumerate(cells)]
+    path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}, "cells": cells}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("cells", "complaint"),
+    [
+        ([code("print(42)", [stream("42\n")])], "stores an output"),
+        ([code("1", execution_count=3)], "execution count"),
+        ([code("open('/home/ada/data.csv')")], "absolute path"),
+        ([code(CHECKED, [stream("/tmp/x.npy\n")])], "absolute path"),
+        ([code(CHECKED, [stream("4" * 400_000)])], "bytes"),
+        ([code("a = 1"), code("b = 2")], "both code"),
+    ],
+)
+def test_the_check_of_notebooks_complains(tmp_path, cells, complaint):
+    found = problems(write_notebook(tmp_path / "bad.ipynb", *cells))
+    assert len(found) == 1
+    assert complaint in found[0]
+
+
+def test_the_check_of_notebooks_accepts(tmp_path):
+    shared = {"cell_type": "markdown", "metadata": {}, "source": "See https://example.org/home/ada and results/tmp/x."}
+    assert problems(write_notebook(tmp_path / "good.ipynb", code(CHECKED, [stream("42\n")]), shared, code("c = 3"))) == []
+
+
+def test_nbval_notices_an_error_and_a_changed_output(tmp_path):
+    good = [code(CHECKED, [stream("42\n")]), TEXT, code("answer = 42\nassert answer == 42")]
+    broken, changed = copy.deepcopy(good), copy.deepcopy(good)
+    broken[2]["source"] = "answer = 43\nassert answer == 42"
+    changed[0]["outputs"][0]["text"] = "43\n"
+    for name, cells in {"good": good, "broken": broken, "changed": changed}.items():
+        write_notebook(tmp_path / f"{name}.ipynb", *cells)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-q", "-p", "no:cacheprovider", "."]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    failures = re.findall(r"FAILED (\w+\.ipynb::Cell \d)|^(\w+\.ipynb::Cell \d)", run.stdout, flags=re.M)
+    failed = {a or b for a, b in failures}
+    assert failed == {"broken.ipynb::Cell 1", "changed.ipynb::Cell 0"}, run.stdout
+    assert run.returncode == 1
+
+
+# The rendered pages
+
+
+@built
+@pytest.mark.parametrize("page", PAGES)
+def test_page_exists_and_has_one_title(page):
+    assert len(article(page).select("h1")) == 1
+
+
+def is_elsewhere(address):
+    return bool(re.match(r"(?:[a-z]+:)?//", address.strip(), flags=re.I)) and not address.startswith("file:")
+
+
+@built
+@pytest.mark.parametrize("page", [*PAGES, "search", "genindex"])
+def test_page_asks_no_other_host(page):
+    soup = page_html(page)
+    loaded = [tag["src"] for tag in soup.select("[src]")] + [tag["data"] for tag in soup.select("object[data]")]
+    loaded += [part.split()[0] for tag in soup.select("[srcset]") for part in tag["srcset"].split(",")]
+    fetched = {"stylesheet", "preload", "prefetch", "icon", "shortcut", "modulepreload", "preconnect", "dns-prefetch", "manifest"}
+    loaded += [tag["href"] for tag in soup.select("link[href]") if fetched & set(tag.get("rel", []))]
+    styles = [tag.get_text() for tag in soup.select("style")] + [tag["style"] for tag in soup.select("[style]")]
+    loaded += [address for style in styles for address in addresses_in_css(style)]
+    assert [address for address in loaded if is_elsewhere(address)] == []
+
+
+def addresses_in_css(text):
+    found = re.findall(r"url\(\s*['\"]?([^'\")]+)", text) + re.findall(r"@import\s+['\"]([^'\"]+)", text)
+    return [address for address in found if not address.startswith("data:")]
+
+
+@built
+def test_style_sheets_ask_no_other_host():
+    for path in HTML.rglob("*.css"):
+        elsewhere = [address for address in addresses_in_css(path.read_text(encoding="utf-8")) if is_elsewhere(address)]
+        assert elsewhere == [], path
+
+
+@built
+def test_mathematics_comes_from_this_folder():
+    scripts = [tag["src"] for tag in page_html("book/notation").select("script[src]") if "mathjax" in tag["src"]]
+    assert len(scripts) == 1
+    script = (HTML / "book" / urlsplit(scripts[0]).path).resolve()
+    assert script.stat().st_size > 500_000
+    assert len(list(script.parent.rglob("*.woff"))) > 15
+
+
+@built
+@pytest.mark.parametrize("page", PAGES)
+def test_figures_have_alternative_text(page):
+    # Without "alt" MyST-NB writes the name of the picture's file.
+    alts = [tag.get("alt", "") for tag in article(page).select("img")]
+    assert [alt for alt in alts if len(alt) < 15 or re.search(r"\.(png|svg|jpe?g)$", alt)] == []
+
+
+@built
+@pytest.mark.parametrize("page", PAGES)
+def test_links_inside_the_book_lead_somewhere(page):
+    here = HTML / f"{page}.html"
+    dead = []
+    for tag in article(page).select("a[href]"):
+        parts = urlsplit(tag["href"])
+        if parts.scheme or parts.netloc or tag["href"] == "#":
+            continue
+        target = (here.parent / unquote(parts.path)).resolve() if parts.path else here
+        if not target.exists():
+            dead.append(tag["href"])
+        elif parts.fragment and target.suffix == ".html":
+            soup = page_html(target.relative_to(HTML.resolve()).with_suffix("").as_posix())
+            if not soup.find(id=unquote(parts.fragment)):
+                dead.append(tag["href"])
+    assert dead == []
+
+
+@built
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_is_left_unresolved(page):
+    soup = article(page)
+    assert soup.select(".problematic, .system-message, .pasted-text-missing") == []
+    text = soup.get_text()
+    leftovers = re.findall(r"\{(?:ref|numref|eq|doc|cite:\w|glue:\w*|prf:ref)\}`|\[\?\]|\?\?|Traceback \(most recent", text)
+    assert leftovers == []
+
+
+@built
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_exercises_have_solutions(page):
+    exercises = {tag["id"] for tag in article(page).select(".admonition.exercise[id]")}
+    titles = article(page).select(".admonition.solution p.admonition-title a[href]")
+    solved = {urlsplit(tag["href"]).fragment for tag in titles}
+    assert 2 <= len(exercises) <= 3
+    assert exercises == solved
+    assert all("dropdown" in tag["class"] for tag in article(page).select(".admonition.solution"))
