@@ -1,0 +1,261 @@
+"""The long runs, rehearsed on a few images: protocol, files, resuming, scores, and the command line."""
+
+import json
+import os
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tvae_lib import checkpoint, experiments, impute, metrics
+from tvae_lib.experiments import Run
+from tvae_lib.latent import Gaussian, StudentT, kl_exact
+from tvae_lib.train import fit
+from tvae_lib.vae_numpy import VAE
+
+
+@pytest.fixture
+def few_images(mnist, monkeypatch):
+    """The same code on 1,000 training, 40 validation and 60 test images."""
+    few = SimpleNamespace(train=mnist.train[:1000], valid=mnist.valid[:40], test=mnist.test[:60])
+    monkeypatch.setattr(experiments, "load_mnist", lambda: few)
+    monkeypatch.setattr(experiments, "DRAWS", 3)
+    return few
+
+
+def test_protocol_is_the_source_project_s():
+    assert experiments.PROTOCOL == {"epochs": 300, "batch_size": 500, "lr": 0.005}
+    assert (experiments.DRAWS, experiments.MISSING_FRACTION) == (30, 0.3)
+    runs = experiments.sweep()
+    assert len({run.name for run in runs}) == len(runs) and all(run.epochs == 300 for run in runs)
+    for df in (0, 21):
+        assert [run.seed for run in runs if run.df == df and run.backend == "numpy"] == list(range(10))
+    for df in (3, 5, 10, 50, 200):
+        assert [run.seed for run in runs if run.df == df] == [0, 1, 2]
+
+
+def test_names_of_runs():
+    assert Run(0, 3).name == "gaussian-numpy-3" and Run(0, 3).family.__class__ is Gaussian
+    assert Run(21, 0).model == "t21" and Run(2.1, 0, "torch").name == "t2.1-torch-0"
+    assert isinstance(Run(21, 0).family, StudentT) and Run(21, 0).family.df == 21
+
+
+def test_masks_of_a_seed():
+    first, again, other = (experiments.test_masks(seed, n=200) for seed in (1, 1, 2))
+    assert list(first) == ["random", "squares"]
+    for kind in first:
+        assert first[kind].shape == (200, 784) and first[kind].dtype == bool
+        np.testing.assert_array_equal(first[kind], again[kind])
+        assert (first[kind] != other[kind]).any()
+    assert first["random"].sum() == round(0.3 * 200 * 784)
+
+
+def test_scores_are_what_their_names_say(few_images):
+    model, test = VAE(StudentT(21), rng=1), few_images.test
+    rows = experiments.score(model, 5, test)
+    scores = {row[:3]: row[3] for row in rows}
+    assert len(scores) == len(rows) and all(type(value) is float for value in scores.values())
+    mu, logvar = model.encode(test)
+    per_dimension = kl_exact(model.family, mu, logvar).mean(axis=0)
+    np.testing.assert_allclose(
+        [scores[f"kl_dimension_{i}", "", ""] for i in range(10)], sorted(per_dimension, reverse=True), rtol=1e-6
+    )
+    assert scores["active_units", "", ""] == np.sum(np.var(mu, axis=0) > 0.01)
+    eps = np.random.default_rng(5).standard_t(21, (60, 10))
+    assert scores["test_loss", "", ""] == pytest.approx(model.loss(test, eps).total, rel=1e-5)
+    assert scores["reconstruction_mse", "", ""] == pytest.approx(metrics.mse(test, model.reconstruct(test, eps)), rel=1e-5)
+    for kind, missing in experiments.test_masks(5, 60).items():
+        for method in (impute.single_pass, impute.pseudo_gibbs):
+            prediction = method(model, test, missing, draws=3, seed=5)
+            filled = np.where(missing, prediction, test)
+            expected = {
+                "mse_prediction": np.mean((prediction - test) ** 2),
+                "mse_imputation": np.mean((filled - test) ** 2),
+                "mse_missing": np.mean((prediction - test)[missing] ** 2),
+                "ssim_global_prediction": metrics.ssim_global(test, prediction),
+                "ssim_global_imputation": metrics.ssim_global(test, filled),
+                "ssim_imputation": metrics.ssim(test, filled),
+            }
+            for metric, value in expected.items():
+                assert scores[metric, kind, method.__name__] == pytest.approx(value, rel=1e-4), (metric, kind, method)
+        floor = impute.single_pass(model, test, np.zeros_like(missing), draws=3, seed=5)
+        assert scores["mse_missing", kind, "floor"] == pytest.approx(metrics.mse_missing(test, floor, missing), rel=1e-5)
+
+
+def test_execute_trains_scores_and_ships(few_images, tmp_path):
+    run = Run(21, 2, epochs=2)
+    path = experiments.execute(run, tmp_path, progress=False)
+    record = json.loads(path.read_text())
+    assert path == tmp_path / "runs" / "t21-numpy-2.json"
+    assert {key: record[key] for key in ("df", "seed", "backend", "epochs")} == {
+        "df": 21,
+        "seed": 2,
+        "backend": "numpy",
+        "epochs": 2,
+    }
+    assert record["protocol"] == {"epochs": 2, "batch_size": 500, "lr": 0.005}
+    assert {"date", "commit", "python", "numpy", "scipy", "machine"} <= set(record["provenance"])
+    assert record["provenance"]["numpy"] == np.__version__
+
+    model = VAE(StudentT(21), rng=2)
+    options = {"epochs": 2, "batch_size": 500, "lr": 0.005, "seed": 2, "progress": False}
+    history = fit(model, few_images.train, few_images.valid, **options)
+    np.testing.assert_allclose(record["history"]["loss"], history.loss, atol=1e-5)
+    np.testing.assert_allclose(record["history"]["valid_kl"], history.valid_kl, atol=1e-5)
+
+    weights = tmp_path / "weights" / "t21-numpy-2.safetensors"
+    _, params, _ = checkpoint.read(weights)
+    for name, value in model.params.items():
+        np.testing.assert_array_equal(params[name], value.astype(np.float16))
+    # What is scored is what is shipped.
+    again = experiments.score(checkpoint.load(weights), 2, few_images.test)
+    assert [tuple(row) for row in record["scores"]] == again
+    assert not (tmp_path / "work" / "t21-numpy-2.safetensors").exists()
+
+
+def test_a_finished_run_is_not_repeated(few_images, tmp_path, monkeypatch):
+    path = experiments.execute(Run(0, 0, epochs=1), tmp_path, progress=False)
+    written = path.stat().st_mtime_ns
+    monkeypatch.setattr(experiments, "fit", None)  # would fail if called
+    assert experiments.execute(Run(0, 0, epochs=1), tmp_path, progress=False) == path
+    assert path.stat().st_mtime_ns == written
+
+
+def test_an_interrupted_run_ends_with_the_same_numbers(few_images, tmp_path, monkeypatch):
+    class PowerCutError(Exception):
+        pass
+
+    run, real_save, saves = Run(3, 1, epochs=3), checkpoint.save, []
+
+    def save_twice(*arguments, **options):
+        if len(saves) == 2:
+            raise PowerCutError
+        saves.append(real_save(*arguments, **options))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save", save_twice)
+        with pytest.raises(PowerCutError):
+            experiments.execute(run, tmp_path / "cut", progress=False)
+    assert len(saves) == 2 and not (tmp_path / "cut" / "runs").exists()
+    records = [json.loads(experiments.execute(run, tmp_path / folder, progress=False).read_text()) for folder in ("cut", "whole")]
+    for record in records:
+        record["history"].pop("seconds")
+    assert records[0] == records[1]
+
+
+def test_only_the_first_seeds_ship_weights(few_images, tmp_path):
+    experiments.execute(Run(0, experiments.SEEDS_WITH_WEIGHTS, epochs=1), tmp_path, progress=False)
+    assert not list(tmp_path.glob("weights/*"))
+
+
+def test_a_diverging_run_is_recorded_as_failed(few_images, tmp_path, monkeypatch):
+    for lr in (10, 1e30):
+        monkeypatch.setitem(experiments.PROTOCOL, "lr", lr)
+        path = experiments.execute(Run(3, 0, epochs=5), tmp_path / str(lr), progress=False)
+        record = json.loads(path.read_text())
+        assert "learning rate" in record["failed"] and record["scores"] == []
+        assert len(experiments.collect(tmp_path / str(lr))) == 0
+
+
+def test_the_table(few_images, tmp_path):
+    runs = [Run(df, seed, epochs=1) for df in (0, 21) for seed in (0, 1)]
+    for run in runs:
+        experiments.execute(run, tmp_path, progress=False)
+    table = experiments.collect(tmp_path)
+    assert list(table.columns) == ["model", "nu", "seed", "backend", "metric", "mask", "method", "value"]
+    assert set(zip(table.model, table.nu, table.seed, strict=True)) == {
+        ("gaussian", np.inf, 0),
+        ("gaussian", np.inf, 1),
+        ("t21", 21, 0),
+        ("t21", 21, 1),
+    }
+    key = ["model", "seed", "backend", "metric", "mask", "method"]
+    assert not table.duplicated(key).any()
+    record = json.loads((tmp_path / "runs" / "t21-numpy-1.json").read_text())
+    mine = table[(table.model == "t21") & (table.seed == 1)]
+    assert len(mine) == len(record["scores"])
+    np.testing.assert_allclose(mine.value, [row[3] for row in record["scores"]], rtol=1e-6)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "runs.csv", keep_default_na=False), table)
+
+
+def test_reading_what_was_shipped(few_images, tmp_path, monkeypatch, refuses):
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    experiments.execute(Run(21, 0, epochs=2), tmp_path, progress=False)
+    assert len(experiments.load_history("t21")["loss"]) == 2
+    model = experiments.load_model("t21")
+    assert repr(model.family) == "StudentT(df=21)" and model.sizes == (784, 400, 128, 10)
+    with refuses("no weights are shipped for model 't7' with seed 0; there are t21-numpy-0"):
+        experiments.load_model("t7")
+    shutil.copy(tmp_path / "runs" / "t21-numpy-0.json", tmp_path / "runs" / "half.json.tmp")
+    assert set(experiments.collect(tmp_path).model) == {"t21"}
+
+
+# The command line
+
+
+def test_quick_runs_everything_into_its_own_folder(few_images, tmp_path, capsys):
+    experiments.main(["--quick", "--results", str(tmp_path)])
+    assert sorted(path.stem for path in tmp_path.glob("quick/runs/*.json")) == ["gaussian-numpy-0", "t21-numpy-0", "t3-numpy-0"]
+    table = pd.read_csv(tmp_path / "quick" / "runs.csv", keep_default_na=False)
+    assert set(table.model) == {"gaussian", "t3", "t21"}
+    assert [path.name for path in tmp_path.iterdir()] == ["quick"]
+    assert "finished t3-numpy-0" in capsys.readouterr().err
+
+
+def test_only_some_models(few_images, tmp_path):
+    experiments.main(["--quick", "--only", "t3", "--results", str(tmp_path)])
+    assert [path.stem for path in tmp_path.glob("quick/runs/*.json")] == ["t3-numpy-0"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--only", "t7"], "unknown model 't7'; choose from gaussian"),
+        (["--jobs", "0"], "--jobs must be 1 or more, got 0"),
+        (["--fast"], "--fast"),
+    ],
+)
+def test_bad_arguments(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        experiments.main(arguments)
+    assert stopped.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_help(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        experiments.main(["--help"])
+    assert stopped.value.code == 0
+    shown = capsys.readouterr().out
+    assert "--quick" in shown and "--jobs" in shown and os.sep + "work" not in shown
+
+
+# What the repository ships
+
+SHIPPED = [
+    name for name in ("gaussian-numpy-0", "t21-numpy-0") if (experiments.RESULTS / "weights" / f"{name}.safetensors").exists()
+]
+
+
+@pytest.mark.skipif(not SHIPPED, reason="no results are shipped yet")
+@pytest.mark.parametrize("name", SHIPPED or ["none"])
+def test_shipped_weights_give_the_table_s_numbers(mnist, name):
+    model_name, backend, seed = name.split("-")
+    model, seed = experiments.load_model(model_name, int(seed)), int(seed)
+    table = experiments.load_scores()
+    mine = table[(table.model == model_name) & (table.seed == seed) & (table.backend == backend)]
+    stored = mine.set_index(["metric", "mask", "method"]).value.to_dict()
+    eps = model.family.sample(np.random.default_rng(seed), (10_000, 10))
+    assert metrics.mse(mnist.test, model.reconstruct(mnist.test, eps)) == pytest.approx(
+        stored["reconstruction_mse", "", ""], rel=1e-4
+    )
+    mu, logvar = model.encode(mnist.test)
+    assert np.sum(mu.var(axis=0) > 0.01) == stored["active_units", "", ""]
+    assert kl_exact(model.family, mu, logvar).mean(axis=0).max() == pytest.approx(stored["kl_dimension_0", "", ""], rel=1e-4)
+    missing = experiments.test_masks(seed)["squares"]
+    prediction = impute.single_pass(model, mnist.test, missing, draws=30, seed=seed)
+    assert metrics.mse_missing(mnist.test, prediction, missing) == pytest.approx(
+        stored["mse_missing", "squares", "single_pass"], rel=1e-4
+    )
+    assert len(experiments.load_history(model_name, seed)["loss"]) == 300
