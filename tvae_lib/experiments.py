@@ -195,6 +195,25 @@ def load_scores():
     return pd.read_csv(RESULTS / "runs.csv", keep_default_na=False)
 
 
+def scores_by_seed(metric, mask="", method="", backend="numpy"):
+    """One score of all finished full-length runs: a DataFrame with a row per seed and a column per model."""
+    table = load_scores()
+    which = (table.metric == metric) & (table["mask"] == mask) & (table.method == method) & (table.backend == backend)
+    return table[which].pivot(index="seed", columns="model", values="value")
+
+
+def mean_interval(values):
+    """Mean of a sample and its 95 % interval by Student's t: (mean, low, high). NaN bounds for fewer than two values."""
+    from scipy import stats
+
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return float(values.mean()) if len(values) else np.nan, np.nan, np.nan
+    half_width = stats.t(len(values) - 1).ppf(0.975) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(values.mean() - half_width), float(values.mean() + half_width)
+
+
 def load_history(model, seed=0, backend="numpy"):
     """The loss history of a finished run: a dict of lists, one entry per epoch (see `train.History`)."""
     return json.loads((RESULTS / "runs" / f"{model}-{backend}-{seed}.json").read_text())["history"]
