@@ -287,3 +287,15 @@ def test_diverged_weights_are_named(refuses):
     for call in (model.loss, model.loss_and_grad):
         with refuses("the encoder puts out NaN or infinity: the weights have diverged", error=FloatingPointError):
             call(X, EPS)
+
+
+@pytest.mark.parametrize("sizes", SHAPES, ids=str)
+def test_gradient_with_respect_to_the_code(sizes, refuses):
+    model, x, z = small_model(StudentT(5), sizes, "sample")
+    z = np.clip(z, -3, 3)
+    cost, dz = model.reconstruction_and_dz(x, z)
+    np.testing.assert_allclose(cost, bernoulli_loss(model.decode(z), x)[0], rtol=1e-12)
+    slopes = finite_differences(lambda: model.reconstruction_and_dz(x, z)[0].sum(), z)
+    np.testing.assert_allclose(dz, slopes, rtol=1e-6, atol=1e-7)
+    with refuses(r"pixels must lie in \[0, 1\]"):
+        model.reconstruction_and_dz(x - 1, z)
