@@ -7,7 +7,6 @@ probabilities for ALL pixels, (n, 784); `fill` then keeps the observed ones. Val
 import numbers
 
 import numpy as np
-from scipy.special import expit
 
 CHUNK = 500  # images at a time: small enough for the processor's cache, large enough for fast matrix products
 
@@ -35,8 +34,16 @@ def _encode(model, x):
 def _decode(model, mu, sigma, rng):
     """Pixel probabilities for one draw of the code of each image."""
     eps = model.family.sample(rng, mu.shape).astype(mu.dtype)
-    logits = _numpy(model.decode(mu + sigma * eps))
-    return expit(logits, out=logits)
+    return _sigmoid(_numpy(model.decode(mu + sigma * eps)))
+
+
+def _sigmoid(logits):
+    """1 / (1 + e^-l), written over the logits, as (1 + tanh(l / 2)) / 2: many times faster than `expit` in float32."""
+    logits *= 0.5
+    np.tanh(logits, out=logits)
+    logits += 1
+    logits *= 0.5
+    return logits
 
 
 def _chunks(x, missing):

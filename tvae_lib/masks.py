@@ -32,14 +32,15 @@ def random_squares(rng, n, count=50, max_side=4):
         raise ValueError(f"max_side must be a whole number between 1 and {SIDE}, got {max_side!r}")
     side = rng.integers(1, max_side + 1, (n, count))
     top, left = rng.integers(0, SIDE + 1 - side), rng.integers(0, SIDE + 1 - side)
-    image = np.broadcast_to(np.arange(n)[:, None], side.shape)
     # corner[s - 1] marks the top-left corners of the squares of side s. A square of side s is the union of the four squares of
     # side s - 1 that start at its corner, one to the right, one below, and both: so shrink s by one until all sides are 1.
-    corner = np.zeros((max_side, n, SIDE, SIDE), bool)
-    corner[side - 1, image, top, left] = True
+    # All images lie in one long row of pixels: since the squares fit, a step to the right or down never leaves the image.
+    corner = np.zeros((max_side, n * SIDE * SIDE), bool)
+    image = np.arange(n)[:, None]
+    corner[side - 1, (image * SIDE + top) * SIDE + left] = True
     for s in range(max_side, 1, -1):
         big, small = corner[s - 1], corner[s - 2]
-        big[:, :, 1:] |= big[:, :, :-1].copy()
+        big[1:] |= big[:-1]
         small |= big
-        small[:, 1:] |= big[:, :-1]
+        small[SIDE:] |= big[:-SIDE]
     return corner[0].reshape(n, SIDE * SIDE)
