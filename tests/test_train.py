@@ -287,6 +287,22 @@ def test_divergence_names_the_step_and_the_checkpoint_survives(small, tmp_path, 
     json.dumps(extra, allow_nan=False)
 
 
+class DivergingAtLast(VAE):
+    """Every training loss is finite, the validation loss after them is not."""
+
+    def loss(self, x, eps):
+        loss = super().loss(x, eps)
+        loss.kl[0] = np.nan
+        return loss
+
+
+def test_a_validation_loss_that_is_not_finite_stops_too(small, tmp_path, refuses):
+    path = tmp_path / "run.safetensors"
+    with refuses(r"the validation loss is nan after epoch 1: try a learning rate below 0\.01", error=FloatingPointError):
+        fit(DivergingAtLast(StudentT(21), sizes=SIZES), *small, epochs=2, checkpoint=path, **OPTIONS)
+    assert not path.exists()
+
+
 def test_divergence_in_the_last_step_is_not_saved(small, tmp_path, refuses):
     # One step an epoch: the first loss is fine, the weights after it are not.
     path = tmp_path / "run.safetensors"
