@@ -5,8 +5,9 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
+# A failed build forgets the pages it read: Sphinx would take them for good the next time.
 book: .venv/.book
-	$(BIN)/jupyter-book build . -W --keep-going
+	$(BIN)/jupyter-book build . -W --keep-going || { rm -rf _build/.doctrees; exit 1; }
 	@echo 'Open $(CURDIR)/_build/html/index.html'
 
 page: .venv/.book
@@ -34,7 +35,7 @@ clean:
 
 # One empty file per list of packages remembers that it is installed.
 .venv/.book: requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo 'The book needs Python 3.11 or newer; name one with `make PYTHON=python3.12 ...`.' >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -r requirements.txt

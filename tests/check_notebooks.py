@@ -1,6 +1,7 @@
 """Check how notebooks are stored: `python tests/check_notebooks.py book/*.ipynb` prints what is wrong, if anything.
 
 Outputs are made by the build, so a notebook keeps only those that nbval compares: cells that begin with # NBVAL_CHECK_OUTPUT.
+These need an execution count, or nbval takes them for cells that were never run, and it is always 0.
 """
 
 import json
@@ -26,6 +27,8 @@ def problems(path):
         stored += len(json.dumps(outputs)) if outputs else 0
         if outputs and not source.startswith(MARK):
             found.append(f"cell {number} stores an output but does not begin with {MARK}")
+        if outputs and cell.get("execution_count") is None:
+            found.append(f"cell {number} stores an output, but its execution_count is not 0")
         if cell.get("execution_count") or any(output.get("execution_count") for output in outputs):
             found.append(f"cell {number} stores an execution count")
         if MACHINE_PATH.search(source) or MACHINE_PATH.search(json.dumps(outputs)):

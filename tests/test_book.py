@@ -42,7 +42,8 @@ def test_notebook_is_stored_clean(path):
 
 
 def code(source, outputs=(), **more):
-    return {"cell_type": "code", "metadata": {}, "execution_count": None, "source": source, "outputs": list(outputs), **more}
+    count = 0 if outputs else None
+    return {"cell_type": "code", "metadata": {}, "execution_count": count, "source": source, "outputs": list(outputs), **more}
 
 
 def stream(text):
@@ -65,6 +66,7 @@ def write_notebook(path, *cells):
     [
         ([code("print(42)", [stream("42\n")])], "stores an output"),
         ([code("1", execution_count=3)], "execution count"),
+        ([code(CHECKED, [stream("42\n")], execution_count=None)], "not 0"),
         ([code("open('/home/ada/data.csv')")], "absolute path"),
         ([code(CHECKED, [stream("/tmp/x.npy\n")])], "absolute path"),
         ([code(CHECKED, [stream("4" * 400_000)])], "bytes"),

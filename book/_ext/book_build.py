@@ -25,9 +25,17 @@ def copy_mathjax(app):
 def fingerprint():
     """A hash over everything the notebooks read besides their own text: the library and the stored results."""
     digest = hashlib.sha256()
-    for path in sorted([*ROOT.glob("tvae_lib/**/*"), *ROOT.glob("results/**/*")]):
-        if path.is_file() and path.suffix != ".pyc" and not UNFINISHED & set(path.relative_to(ROOT).parts):
-            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    for path in sorted(
+        [*ROOT.glob("tvae_lib/**/*"), *ROOT.glob("results/**/*")]
+    ):
+        if (
+            path.is_file()
+            and path.suffix != ".pyc"
+            and not UNFINISHED & set(path.relative_to(ROOT).parts)
+        ):
+            digest.update(
+                path.relative_to(ROOT).as_posix().encode() + path.read_bytes()
+            )
     return digest.hexdigest()
 
 
@@ -37,10 +45,15 @@ def run_again_after_changes(app, env, added, changed, removed):
     The cache looks at the notebook's text only, and would keep outputs that the library no longer produces.
     """
     now = fingerprint()
+    cache = Path(app.outdir).parent / ".jupyter_cache"
+    stamp = cache / "library.sha256"
+    if not stamp.exists() or stamp.read_text() != now:
+        shutil.rmtree(cache, ignore_errors=True)
+        cache.mkdir(parents=True)
+        stamp.write_text(now)
     if getattr(env, "library_fingerprint", None) == now:
         return []
     env.library_fingerprint = now
-    shutil.rmtree(Path(app.outdir).parent / ".jupyter_cache", ignore_errors=True)
     return sorted(env.found_docs)
 
 
@@ -49,8 +62,20 @@ def keep_bars(app, what, name, obj, options, lines):
     lines[:] = [re.sub(r"\|(\w+)\|", r"\\|\1\\|", line) for line in lines]
 
 
+def drop_thebe(app, page, template, context, doctree):
+    """Take out the scripts of sphinx-thebe, which nothing here uses and which log an error on every page."""
+    scripts = context.get("script_files", [])
+    scripts[:] = [
+        file
+        for file in scripts
+        if "thebe"
+        not in f"{file.filename} {file.attributes.get('body')}".lower()
+    ]
+
+
 def setup(app):
     app.connect("builder-inited", copy_mathjax)
     app.connect("env-get-outdated", run_again_after_changes)
     app.connect("autodoc-process-docstring", keep_bars)
+    app.connect("html-page-context", drop_thebe, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
