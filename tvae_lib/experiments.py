@@ -152,6 +152,7 @@ def execute(run, results=RESULTS, progress=True):
     model = _new_model(run)
     weights = Path(results) / "weights" / f"{run.name}.safetensors"
     work = Path(results) / "work" / f"{run.name}.safetensors"
+    rounded = work.with_name(f"{run.name}-float16.safetensors")
     record = {**asdict(run), "protocol": {**PROTOCOL, "epochs": run.epochs}, "provenance": provenance()}
     with threadpool_limits(1):  # one thread: other runs use the other cores, and sums keep their order
         try:
@@ -161,13 +162,13 @@ def execute(run, results=RESULTS, progress=True):
             record.update(failed=str(error), history={}, scores=[])
         else:
             # Score what is shipped: the weights rounded to float16.
-            rounded = work.with_name(f"{run.name}-float16.safetensors")
             kept = weights if run.seed < SEEDS_WITH_WEIGHTS else rounded
             checkpoint.save(kept, model, dtype=np.float16)
             record["scores"] = score(checkpoint.load(kept), run.seed, data.test)
             record["history"] = {name: [round(v, 5) for v in values] for name, values in asdict(history).items()}
     checkpoint.write_atomically(path, json.dumps(record, indent=None, separators=(",", ":")).encode())
-    work.unlink(missing_ok=True)
+    for leftover in (work, rounded):
+        leftover.unlink(missing_ok=True)
     return path
 
 
@@ -216,7 +217,11 @@ def mean_interval(values):
 
 def load_history(model, seed=0, backend="numpy"):
     """The loss history of a finished run: a dict of lists, one entry per epoch (see `train.History`)."""
-    return json.loads((RESULTS / "runs" / f"{model}-{backend}-{seed}.json").read_text())["history"]
+    path = RESULTS / "runs" / f"{model}-{backend}-{seed}.json"
+    if not path.exists():
+        finished = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))
+        raise ValueError(f"there is no finished run of model {model!r} with seed {seed} ({backend}); there are {finished}")
+    return json.loads(path.read_text())["history"]
 
 
 def load_model(model, seed=0, backend="numpy"):
