@@ -130,10 +130,10 @@ def layer(rng, n_in, n_out):
     return [rng.standard_normal(shape, np.float32) for shape in ((BATCH, n_in), (n_out, n_in), (BATCH, n_out))]
 
 
-def products_of_a_step():
+def products_of_a_step(convert=np.asarray):
     """The matrix products of one step and nothing else: forward, for the weights, and for the inputs (but the images)."""
     rng = np.random.default_rng(0)
-    layers = [layer(rng, *widths) for half in halves() for widths in half]
+    layers = [[convert(array) for array in layer(rng, *widths)] for half in halves() for widths in half]
 
     def products():
         for i, (h, weight, dout) in enumerate(layers):
@@ -209,33 +209,53 @@ def peak_memory():
 
 
 def measure():
-    """Yield one row per figure: what, against what, the two values, their ratio and its target."""
+    """Yield one row per figure: a name, what, against what, the two values, their ratio and its target."""
     ms = "{:.2f} ms".format
 
-    def row(what, against, functions, repeats, target, warm_up=3):
+    def row(name, what, against, functions, repeats, target, warm_up=3):
         first, second = medians(*functions, repeats, warm_up)
-        return what, against, ms(1e3 * first), ms(1e3 * second), first / second, target
+        return name, what, against, ms(1e3 * first), ms(1e3 * second), first / second, target
 
     step, eager = numpy_step(), torch_step()
-    yield row("NumPy training step", "its matrix products alone", (step, products_of_a_step()), 100, "<= 1.25")
-    yield row("NumPy training step", "PyTorch training step, eager", (step, eager), 100, "<= 1.0")
+    yield row("products", "NumPy training step", "its matrix products alone", (step, products_of_a_step()), 200, "<= 1.25")
+    yield row("eager", "NumPy training step", "PyTorch training step, eager", (step, eager), 200, "<= 1.0")
+    in_torch = products_of_a_step(), products_of_a_step(torch.tensor)
+    yield row("blas", "the matrix products of a step, NumPy", "the same, PyTorch", in_torch, 200, "")
     if shutil.which("c++") or shutil.which("g++") or shutil.which("clang++"):
         compiled = torch_step(compiled=True)
-        yield row("PyTorch training step, eager", "the same through torch.compile", (eager, compiled), 100, "", warm_up=5)
+        yield row(
+            "compile", "PyTorch training step, eager", "the same through torch.compile", (eager, compiled), 100, "", warm_up=5
+        )
     else:
-        yield "PyTorch training step, eager", "the same through torch.compile: no compiler here", "", "", float("nan"), ""
-    yield row("NumPy training step in float64", "in float32", (numpy_step(dtype=np.float64), step), 50, "")
-    yield row("NumPy training step, a new array each time", "in place", (numpy_step(OutOfPlace), step), 100, "")
-    yield row("Bernoulli loss by logaddexp and expit", "bernoulli_loss", bernoulli_losses(), 100, "")
-    yield row("imputation, 10,000 images x 30 draws", "its matrix products alone", imputation(10_000), 5, "<= 1.4", warm_up=1)
+        yield (
+            "compile",
+            "PyTorch training step, eager",
+            "the same through torch.compile: no compiler here",
+            "",
+            "",
+            float("nan"),
+            "",
+        )
+    yield row("double", "NumPy training step in float64", "in float32", (numpy_step(dtype=np.float64), step), 50, "")
+    yield row("out-of-place", "NumPy training step, a new array each time", "in place", (numpy_step(OutOfPlace), step), 200, "")
+    yield row("bernoulli", "Bernoulli loss by logaddexp and expit", "bernoulli_loss", bernoulli_losses(), 100, "")
+    yield row(
+        "imputation",
+        "imputation, 10,000 images x 30 draws",
+        "its matrix products alone",
+        imputation(10_000),
+        5,
+        "<= 1.4",
+        warm_up=1,
+    )
     rng = np.random.default_rng(0)
     square_masks = lambda: squares_in_loops(rng, 2000), lambda: masks.random_squares(rng, 2000)
-    yield row("three nested loops for square masks", "random_squares", square_masks, 5, ">= 50", warm_up=1)
+    yield row("squares", "three nested loops for square masks", "random_squares", square_masks, 5, ">= 50", warm_up=1)
     shape = BATCH, SIZES[-1]
     noise = lambda: stats.t.rvs(FAMILY.df, size=shape, random_state=rng), lambda: FAMILY.sample(rng, shape)
-    yield row("scipy.stats.t.rvs for the noise of a batch", "StudentT.sample", noise, 500, ">= 1.0")
+    yield row("noise", "scipy.stats.t.rvs for the noise of a batch", "StudentT.sample", noise, 500, ">= 1.0")
     gigabytes = peak_memory() / 1e9
-    yield "peak memory, training on all of MNIST", "1 GB", f"{gigabytes:.2f} GB", "1 GB", gigabytes, "<= 1.0"
+    yield "memory", "peak memory, training on all of MNIST", "1 GB", f"{gigabytes:.2f} GB", "1 GB", gigabytes, "<= 1.0"
 
 
 def met(ratio, target):
@@ -272,8 +292,8 @@ def main():
     print(", ".join(f"{key}: {value}" for key, value in machine.items()))
     rows = []
     with threadpool_limits(options.threads):
-        for what, against, first, second, ratio, target in measure():
-            row = {"what": what, "against": against, "first": first, "second": second, "ratio": f"{ratio:.3g}"}
+        for name, what, against, first, second, ratio, target in measure():
+            row = {"name": name, "what": what, "against": against, "first": first, "second": second, "ratio": f"{ratio:.3g}"}
             rows.append({**row, "target": target, "met": met(ratio, target), **machine})
             print("{what:44} {against:52} {first:>12} {second:>12} {ratio:>6}  {target:8} {met}".format(**rows[-1]), flush=True)
     options.output.parent.mkdir(parents=True, exist_ok=True)
