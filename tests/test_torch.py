@@ -396,3 +396,11 @@ def test_bad_input_gets_the_same_one_line_errors(images):
     for options in ({"sizes": (784,)}, {"sizes": (784, 0)}, {"kl": "both"}):
         with pytest.raises(ValueError, match=f"{next(iter(options))} must"):
             vae_torch.VAE(Gaussian(), **options)
+
+
+def test_gradient_for_the_code(images):
+    ours, twin = twins(StudentT(21), np.float64)
+    z = np.random.default_rng(0).standard_normal((20, 10))
+    (cost, dz), (twin_cost, twin_dz) = (model.reconstruction_and_dz(images[:20], z) for model in (ours, twin))
+    assert relative_error(cost, twin_cost) < 1e-12
+    assert relative_error(dz, twin_dz) < 1e-12

@@ -116,6 +116,14 @@ class VAE(nn.Module):
             grads = torch.autograd.grad(loss.total, params)
         return Loss(loss.reconstruction.detach(), loss.kl.detach()), dict(zip(names, grads, strict=True))
 
+    def reconstruction_and_dz(self, x, z):
+        """-log p(x | z) of each image (B,), and its derivative with respect to the code (B, d)."""
+        x, z = self._images(x), self._tensor(z).detach().requires_grad_()
+        with torch.enable_grad():
+            cost = F.binary_cross_entropy_with_logits(self.decode(z), x, reduction="none").sum(dim=1)
+            (dz,) = torch.autograd.grad(cost.sum(), z)
+        return cost.detach(), dz
+
 
 def standard_density(family, like):
     """The standard density of a latent family as a torch distribution, in the precision and on the device of `like`."""
