@@ -2,17 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy import stats
+from scipy.optimize import minimize
+from scipy.special import expit, log_expit, softmax
 
 from tvae_lib import impute, masks, metrics
 from tvae_lib.latent import Gaussian, StudentT
 from tvae_lib.train import fit
 from tvae_lib.vae_numpy import VAE
 
-METHODS = [
-    getattr(impute, name)
-    for name in ("single_pass", "pseudo_gibbs", "importance", "latent_map", "langevin")
-    if hasattr(impute, name)
-]
+METHODS = [impute.single_pass, impute.pseudo_gibbs, impute.importance, impute.latent_map, impute.langevin]
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
 SIZES = (784, 12, 3)
 
@@ -126,9 +125,124 @@ def test_many_images_span_chunks(mnist):
     model = VAE(StudentT(21), sizes=SIZES, rng=2)
     x = mnist.test[: impute.CHUNK + 3]
     missing = masks.random_pixels(np.random.default_rng(0), x.shape, 0.3)
-    for method in (impute.single_pass, impute.pseudo_gibbs):
+    for method in METHODS:
         prediction = method(model, x, missing, draws=2)
         assert prediction.shape == x.shape and (prediction.min(axis=1) > 0.1).all()  # no row left at 0
+
+
+# Methods that ask for the posterior of the code: against a grid over a two-dimensional code, and against SciPy's optimiser
+
+
+@pytest.fixture(params=[Gaussian(), StudentT(4)], ids=str)
+def flat_model(request, mnist):
+    """A model whose encoder says nearly nothing (sigma about 1), so that the few observed pixels of four images have to."""
+    model = VAE(request.param, sizes=(784, 6, 2), rng=3, dtype=np.float64)
+    model.params["encoder.1.weight"] *= 0.1
+    model.params["decoder.0.weight"] *= 4
+    model.params["decoder.0.bias"] += 0.3
+    model.params["decoder.1.weight"] *= 15
+    missing = np.random.default_rng(1).random((4, 784)) < 0.97
+    return model, mnist.test[20:24], missing
+
+
+def log_joint(model, x, missing, z):
+    """log p(x_observed | z) p(z) of one image for codes z (n, 2), from SciPy's densities."""
+    prior = stats.norm() if isinstance(model.family, Gaussian) else stats.t(model.family.df)
+    logits = model.decode(z)[:, ~missing]
+    return (x[~missing] * log_expit(logits) + (1 - x[~missing]) * log_expit(-logits)).sum(axis=1) + prior.logpdf(z).sum(axis=1)
+
+
+def posterior_mean(model, x, missing):
+    """The posterior mean image by summing over a fine grid of codes."""
+    axis = np.linspace(-10, 10, 201)
+    z = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    weights = softmax(log_joint(model, x, missing, z))
+    likely = weights > 1e-9
+    return weights[likely] @ expit(model.decode(z[likely]))
+
+
+@pytest.mark.parametrize("method, draws", [(impute.importance, 2000), (impute.langevin, 10000)], ids=["importance", "langevin"])
+def test_posterior_mean_against_a_grid(flat_model, method, draws):
+    model, x, missing = flat_model
+    expected = np.array([posterior_mean(model, *pair) for pair in zip(x, missing, strict=True)])
+    prediction = method(model, x, missing, draws=draws, seed=3)
+    assert expected.std(axis=0).max() > 0.05  # the four images differ
+    np.testing.assert_allclose(prediction, expected, atol=0.02)
+    assert np.abs(impute.pseudo_gibbs(model, x, missing, draws=300) - expected).max() > 0.04  # which is not this posterior's mean
+
+
+def test_latent_map_against_scipy(flat_model):
+    model, x, missing = flat_model
+    for row in range(len(x)):
+        start = model.encode(np.where(missing[row], 0, x[row])[None])[0][0]
+        energy = lambda z, row=row: -log_joint(model, x[row], missing[row], z[None])[0]  # noqa: E731
+        best = minimize(energy, start + 1, method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9})
+        prediction = impute.latent_map(model, x[row : row + 1], missing[row : row + 1], draws=3000, warm_up=0)
+        np.testing.assert_allclose(
+            prediction, expit(model.decode(best.x[None])), atol=0.02
+        )  # one optimum lies on a kink of a ReLU
+
+
+@pytest.mark.parametrize("chunk", [500, 4])
+def test_importance_is_the_naive_loop(model, masked, monkeypatch, chunk):
+    monkeypatch.setattr(impute, "CHUNK", chunk)
+    x, missing = masked
+    standard = stats.norm() if isinstance(model.family, Gaussian) else stats.t(model.family.df)
+    rng, expected, sizes = np.random.default_rng(6), [], []
+    for rows in slices(len(x), chunk):
+        mu, logvar = model.encode(x[rows] * ~missing[rows])
+        scale, log_weights, images = np.exp(logvar / 2), [], []
+        for _ in range(11):
+            z = mu + scale * model.family.sample(rng, mu.shape).astype(np.float32)
+            images.append(expit(model.decode(z)))
+            log_q = standard.logpdf((z - mu) / scale) - np.log(scale)
+            log_p = [log_joint(model, *one) for one in zip(x[rows], missing[rows], z[:, None], strict=True)]
+            log_weights.append(np.concatenate(log_p) - log_q.sum(axis=1))
+        weights = softmax(log_weights, axis=0)
+        expected.append(np.einsum("kn,knp->np", weights, images))
+        sizes.append(1 / np.sum(weights**2, axis=0))
+    prediction, ess = impute.importance_and_ess(model, x, missing, draws=6, seed=6, warm_up=0)
+    np.testing.assert_allclose(prediction, np.concatenate(expected), atol=1e-4)
+    np.testing.assert_allclose(ess, np.concatenate(sizes), rtol=2e-2)
+    assert ess.shape == (11,) and ess.min() >= 1 and ess.max() <= 11
+
+
+def count_passes(model, monkeypatch):
+    """Count the encodings, decodings and gradients asked of the model, in passes per image."""
+    passes = []
+
+    def counted(method, cost):
+        def call(x, *arguments):
+            passes.append(cost * len(x))
+            return method(x, *arguments)
+
+        return call
+
+    for name, cost in {"encode": 0.5, "decode": 0.5, "reconstruction_and_dz": 1}.items():
+        monkeypatch.setattr(model, name, counted(getattr(model, name), cost))
+    return passes
+
+
+@every_method
+@pytest.mark.parametrize("draws, warm_up", [(30, 5), (30, 0), (8, 5), (101, 20)])
+def test_cost_is_what_the_docstring_says(model, masked, monkeypatch, method, draws, warm_up):
+    passes = count_passes(model, monkeypatch)
+    options = {"warm_up": warm_up} if method in (impute.importance, impute.latent_map, impute.langevin) else {}
+    method(model, *masked, draws=draws, **options)
+    cost = sum(passes) / len(masked[0])
+    allowed = {"single_pass": ((draws + 1) / 2,) * 2, "langevin": (draws - 1, draws + 1)}
+    low, high = allowed.get(method.__name__, (draws, draws))
+    assert low <= cost <= high
+
+
+def test_warm_up_shows_and_is_checked(model, masked, refuses):
+    for method in (impute.importance, impute.latent_map, impute.langevin):
+        with_it, without = (method(model, *masked, draws=8, warm_up=passes) for passes in (4, 0))
+        assert np.abs(with_it - without).max() > 1e-4
+        np.testing.assert_array_equal(method(model, *masked, draws=3, warm_up=9), method(model, *masked, draws=3, warm_up=2))
+        for bad in (-1, 2.5, None):
+            with refuses("warm_up must be a whole number, 0 or more, got"):
+                method(model, *masked, warm_up=bad)
 
 
 def test_fill(masked, rng):

@@ -404,3 +404,15 @@ def test_gradient_for_the_code(images):
     (cost, dz), (twin_cost, twin_dz) = (model.reconstruction_and_dz(images[:20], z) for model in (ours, twin))
     assert relative_error(cost, twin_cost) < 1e-12
     assert relative_error(dz, twin_dz) < 1e-12
+    missing = np.random.default_rng(1).random((20, 784)) < 0.4
+    (cost, dz), (twin_cost, twin_dz) = (model.reconstruction_and_dz(images[:20], z, missing) for model in (ours, twin))
+    assert relative_error(cost, twin_cost) < 1e-12
+    assert relative_error(dz, twin_dz) < 1e-12
+
+
+@pytest.mark.parametrize("method", [impute.importance, impute.latent_map, impute.langevin], ids=lambda method: method.__name__)
+def test_both_back_ends_impute_alike(images, method):
+    ours, twin = twins(StudentT(21), np.float64)
+    missing = np.random.default_rng(1).random((20, 784)) < 0.4
+    expected = method(ours, images[:20], missing, draws=8, seed=1)
+    np.testing.assert_allclose(method(twin, images[:20], missing, draws=8, seed=1), expected, atol=1e-5)

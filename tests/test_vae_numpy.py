@@ -299,3 +299,18 @@ def test_gradient_with_respect_to_the_code(sizes, refuses):
     np.testing.assert_allclose(dz, slopes, rtol=1e-6, atol=1e-7)
     with refuses(r"pixels must lie in \[0, 1\]"):
         model.reconstruction_and_dz(x - 1, z)
+
+
+def test_gradient_with_respect_to_the_code_from_some_pixels():
+    model, x, z = small_model(StudentT(5), (6, 5, 4, 2), "sample")
+    missing = np.random.default_rng(1).random(x.shape) < 0.4
+    cost, dz = model.reconstruction_and_dz(x, z, missing)
+    logits = model.decode(z)
+    each = np.logaddexp(0, logits) - x * logits
+    np.testing.assert_allclose(cost, (each * ~missing).sum(axis=1), rtol=1e-12)
+    slopes = finite_differences(lambda: model.reconstruction_and_dz(x, z, missing)[0].sum(), z)
+    np.testing.assert_allclose(dz, slopes, rtol=1e-6, atol=1e-7)
+    for others in (0.0, 1.0):  # what the missing pixels hold does not matter
+        np.testing.assert_array_equal(model.reconstruction_and_dz(np.where(missing, others, x), z, missing)[1], dz)
+    cost, dz = model.reconstruction_and_dz(x, z, np.ones_like(missing))
+    assert (cost == 0).all() and (dz == 0).all()

@@ -2,16 +2,22 @@
 
 Every method takes images x (n, 784), a mask `missing` (bool, True = missing) and a seed, and returns predicted pixel
 probabilities for ALL pixels, (n, 784); `fill` then keeps the observed ones. Values of x under the mask are never looked at.
+
+Cost is counted in passes: one encoding and one decoding. A decoding with its gradient for the code multiplies as many
+matrices, so it counts as one pass too. With draws=30 every method takes 30 passes, save `single_pass`, which has no use for
+more than 15.5.
 """
 
 import numbers
 
 import numpy as np
 
+from tvae_lib.vae_numpy import bernoulli_loss, hide
+
 CHUNK = 500  # images at a time: small enough for the processor's cache, large enough for fast matrix products
 
 
-def _check(model, x, missing, draws):
+def _check(model, x, missing, draws, warm_up=0):
     x, missing = np.asarray(x), np.asarray(missing)
     if x.ndim != 2 or x.shape[1] != model.sizes[0]:
         raise ValueError(f"x must have shape (n, {model.sizes[0]}), got {x.shape}")
@@ -19,6 +25,8 @@ def _check(model, x, missing, draws):
         raise ValueError(f"missing must be bool of shape {x.shape}, got {missing.dtype} of shape {missing.shape}")
     if not isinstance(draws, numbers.Integral) or draws < 1:
         raise ValueError(f"draws must be a whole number, 1 or more, got {draws!r}")
+    if not isinstance(warm_up, numbers.Integral) or warm_up < 0:
+        raise ValueError(f"warm_up must be a whole number, 0 or more, got {warm_up!r}")
     return x, missing
 
 
@@ -31,10 +39,14 @@ def _encode(model, x):
     return mu, np.exp(0.5 * logvar)
 
 
+def _probabilities(model, z):
+    return _sigmoid(_numpy(model.decode(z)))
+
+
 def _decode(model, mu, sigma, rng):
     """Pixel probabilities for one draw of the code of each image."""
     eps = model.family.sample(rng, mu.shape).astype(mu.dtype)
-    return _sigmoid(_numpy(model.decode(mu + sigma * eps)))
+    return _probabilities(model, mu + sigma * eps)
 
 
 def _sigmoid(logits):
@@ -88,6 +100,119 @@ def pseudo_gibbs(model, x, missing, *, draws=30, seed=0):
                 prediction[rows] += probabilities
     prediction /= draws - first_kept
     return prediction
+
+
+def _warm_up(model, image, missing, passes, rng):
+    """Some passes of pseudo-Gibbs on `image`, in place, so that the encoder sees a likely image. Returns its mu and sigma."""
+    for _ in range(passes):
+        np.copyto(image, _decode(model, *_encode(model, image), rng), where=missing)
+    return _encode(model, image)
+
+
+def _energy(model, x, missing, z):
+    """-log p(x_observed | z) p(z) for each image (n,), and its derivative with respect to z (n, d).
+
+    Up to a constant it is minus the log of the posterior density of the code given the observed pixels alone.
+    """
+    cost, dz = (_numpy(part) for part in model.reconstruction_and_dz(x, z, missing))
+    return cost - model.family.log_prob(z).sum(axis=1), dz - model.family.score(z)
+
+
+def importance(model, x, missing, *, draws=30, seed=0, warm_up=5):
+    """The average decoding of the encoder's codes, each weighted by how well it explains the observed pixels.
+
+    See `importance_and_ess`, of which this is the first result, (n, 784).
+    """
+    return importance_and_ess(model, x, missing, draws=draws, seed=seed, warm_up=warm_up)[0]
+
+
+def importance_and_ess(model, x, missing, *, draws=30, seed=0, warm_up=5):
+    """Self-normalised importance sampling (Mattei and Frellsen 2019), and how many of its draws really count.
+
+    After `warm_up` passes of pseudo-Gibbs (fewer if draws is smaller) codes z are drawn from the encoder q(z | filled image). The
+    weight of each is p(x_observed | z) p(z) / q(z | filled image), divided by the sum of the weights.
+
+    Returns the prediction (n, 784) and the effective sample size 1 / sum(weight^2) of each image (n,), between 1 and the
+    number of codes. Cost: `draws` passes, most of them spent on 2 (draws - warm_up) - 1 decodings.
+    """
+    x, missing = _check(model, x, missing, draws, warm_up)
+    rng = np.random.default_rng(seed)
+    warm_up = min(warm_up, draws - 1)
+    prediction, ess = np.zeros(x.shape, np.float32), np.zeros(len(x), np.float32)
+    for rows, zeroed, hidden in _chunks(x, missing):
+        mu, sigma = _warm_up(model, zeroed.copy(), hidden, warm_up, rng)
+        # Weights are kept relative to the largest one so far: their logarithms go down to minus hundreds.
+        largest, total, squares = np.full(len(mu), -np.inf), 0, 0
+        for _ in range(2 * (draws - warm_up) - 1):
+            eps = model.family.sample(rng, mu.shape).astype(mu.dtype)
+            z = mu + sigma * eps
+            logits = _numpy(model.decode(z))
+            log_q = (model.family.log_prob(eps) - np.log(sigma)).sum(axis=1)
+            log_weight = model.family.log_prob(z).sum(axis=1) - bernoulli_loss(*hide(logits, zeroed, hidden))[0] - log_q
+            shrink = np.exp(largest - np.maximum(largest, log_weight))
+            largest = np.maximum(largest, log_weight)
+            weight = np.exp(log_weight - largest)
+            total, squares = total * shrink + weight, squares * shrink**2 + weight**2
+            prediction[rows] *= shrink[:, None]
+            prediction[rows] += weight[:, None] * _sigmoid(logits)
+        prediction[rows] /= total[:, None]
+        ess[rows] = total**2 / squares
+    return prediction, ess
+
+
+def latent_map(model, x, missing, *, draws=30, seed=0, warm_up=5):
+    """Decode the most probable code given the observed pixels: the z that maximises p(x_observed | z) p(z).
+
+    After `warm_up` passes of pseudo-Gibbs (fewer if draws is smaller) z starts at the encoder's mu and follows the gradient: Adam (Kingma
+    and Ba 2015) with steps that shrink linearly from 0.2 to 0. Returns (n, 784). Cost: `draws` passes.
+    """
+    x, missing = _check(model, x, missing, draws, warm_up)
+    rng = np.random.default_rng(seed)
+    warm_up = min(warm_up, draws - 1)
+    steps = draws - warm_up - 1
+    prediction = np.zeros(x.shape, np.float32)
+    for rows, zeroed, hidden in _chunks(x, missing):
+        z, _ = _warm_up(model, zeroed.copy(), hidden, warm_up, rng)
+        mean, square = np.zeros_like(z), np.zeros_like(z)
+        for step in range(steps):
+            dz = _energy(model, zeroed, hidden, z)[1]
+            mean += 0.2 * (dz - mean)
+            square += 0.05 * (dz**2 - square)
+            unbiased = np.sqrt(square / (1 - 0.95 ** (step + 1))) + 1e-8
+            z = z - 0.2 * (1 - step / steps) * mean / (1 - 0.8 ** (step + 1)) / unbiased
+        prediction[rows] = _probabilities(model, z)
+    return prediction
+
+
+def langevin(model, x, missing, *, draws=30, seed=0, warm_up=5):
+    """The posterior mean of the image given the observed pixels, from a Markov chain on the code of each image.
+
+    After `warm_up` passes of pseudo-Gibbs (fewer if draws is smaller) the chain starts at the encoder's mu. Each move goes down the gradient
+    and adds noise, with the encoder's sigma as step size in each coordinate; a Metropolis test accepts or refuses it, which makes the
+    posterior the chain's stationary distribution (MALA, Roberts and Tweedie 1996). The decodings of its second half are averaged.
+    Returns (n, 784). Cost: `draws` passes, to within one.
+    """
+    x, missing = _check(model, x, missing, draws, warm_up)
+    rng = np.random.default_rng(seed)
+    warm_up = min(warm_up, draws - 1)
+    kept = max(1, 2 * (draws - warm_up) // 5)  # each kept state costs two gradients, its own and a discarded one, and a decoding
+    prediction = np.zeros(x.shape, np.float32)
+    for rows, zeroed, hidden in _chunks(x, missing):
+        z, sigma = _warm_up(model, zeroed.copy(), hidden, warm_up, rng)
+        energy, dz = _energy(model, zeroed, hidden, z)
+        for move in range(1, 2 * kept):
+            noise = rng.standard_normal(z.shape, np.float32)
+            proposal = z - 0.5 * sigma**2 * dz + sigma * noise
+            new_energy, new_dz = _energy(model, zeroed, hidden, proposal)
+            way_back = (z - proposal + 0.5 * sigma**2 * new_dz) / sigma  # the noise that would lead back from there
+            log_ratio = energy - new_energy + 0.5 * (noise**2 - way_back**2).sum(axis=1)
+            accepted = np.log1p(-rng.random(len(z))) < log_ratio
+            z = np.where(accepted[:, None], proposal, z)
+            dz = np.where(accepted[:, None], new_dz, dz)
+            energy = np.where(accepted, new_energy, energy)
+            if move >= kept:
+                prediction[rows] += _probabilities(model, z)
+    return prediction / kept
 
 
 def fill(x, missing, prediction):

@@ -174,12 +174,21 @@ class VAE:
         self._backward("encoder", enc, np.concatenate([dmu, dlogvar], axis=1), grads, need_input=False)
         return loss, grads
 
-    def reconstruction_and_dz(self, x, z):
-        """-log p(x | z) of each image (B,), and its derivative with respect to the code (B, d)."""
+    def reconstruction_and_dz(self, x, z, missing=None):
+        """-log p(x | z) of each image (B,), and its derivative with respect to the code (B, d).
+
+        Pixels marked in `missing`, bool (B, 784), are left out.
+        """
         x = self._images(x)
         dec = self._forward("decoder", np.asarray(z, self.dtype))
-        cost, probabilities = bernoulli_loss(dec[-1], x)
+        logits, x = (dec[-1], x) if missing is None else hide(dec[-1], x, missing)
+        cost, probabilities = bernoulli_loss(logits, x)
         return cost, self._backward("decoder", dec, probabilities - x, None)
+
+
+def hide(logits, x, missing):
+    """Logits and pixels with those marked missing made certain and right: they then cost nothing and have no gradient."""
+    return np.where(missing, -1e4, logits), np.where(missing, 0, x)
 
 
 def bernoulli_loss(logits, x):

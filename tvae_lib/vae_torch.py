@@ -116,11 +116,17 @@ class VAE(nn.Module):
             grads = torch.autograd.grad(loss.total, params)
         return Loss(loss.reconstruction.detach(), loss.kl.detach()), dict(zip(names, grads, strict=True))
 
-    def reconstruction_and_dz(self, x, z):
-        """-log p(x | z) of each image (B,), and its derivative with respect to the code (B, d)."""
+    def reconstruction_and_dz(self, x, z, missing=None):
+        """-log p(x | z) of each image (B,), and its derivative with respect to the code (B, d).
+
+        Pixels marked in `missing`, bool (B, 784), are left out.
+        """
         x, z = self._images(x), self._tensor(z).detach().requires_grad_()
         with torch.enable_grad():
-            cost = F.binary_cross_entropy_with_logits(self.decode(z), x, reduction="none").sum(dim=1)
+            pixels = F.binary_cross_entropy_with_logits(self.decode(z), x, reduction="none")
+            if missing is not None:
+                pixels = pixels.masked_fill(torch.as_tensor(missing, device=pixels.device), 0)
+            cost = pixels.sum(dim=1)
             (dz,) = torch.autograd.grad(cost.sum(), z)
         return cost.detach(), dz
 
