@@ -1,13 +1,17 @@
 """The long runs, rehearsed on a few images: protocol, files, resuming, scores, and the command line."""
 
+import dataclasses
 import json
 import os
 import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from tvae_lib import checkpoint, experiments, impute, metrics
 from tvae_lib.experiments import Run
@@ -67,7 +71,7 @@ def test_scores_are_what_their_names_say(few_images):
     assert scores["test_loss", "", ""] == pytest.approx(model.loss(test, eps).total, rel=1e-5)
     assert scores["reconstruction_mse", "", ""] == pytest.approx(metrics.mse(test, model.reconstruct(test, eps)), rel=1e-5)
     for kind, missing in experiments.test_masks(5, 60).items():
-        for method in (impute.single_pass, impute.pseudo_gibbs):
+        for method in experiments.METHODS:
             prediction = method(model, test, missing, draws=3, seed=5)
             filled = np.where(missing, prediction, test)
             expected = {
@@ -80,8 +84,11 @@ def test_scores_are_what_their_names_say(few_images):
             }
             for metric, value in expected.items():
                 assert scores[metric, kind, method.__name__] == pytest.approx(value, rel=1e-4), (metric, kind, method)
-        floor = impute.single_pass(model, test, np.zeros_like(missing), draws=3, seed=5)
-        assert scores["mse_missing", kind, "floor"] == pytest.approx(metrics.mse_missing(test, floor, missing), rel=1e-5)
+        for name, method in {"floor": impute.single_pass, "floor_latent_map": impute.latent_map}.items():
+            floor = method(model, test, np.zeros_like(missing), draws=3, seed=5)
+            assert scores["mse_missing", kind, name] == pytest.approx(metrics.mse_missing(test, floor, missing), rel=1e-5)
+        ess = impute.importance_and_ess(model, test, missing, draws=3, seed=5)[1]
+        assert scores["ess_median", kind, "importance"] == pytest.approx(np.median(ess), rel=1e-5)
 
 
 def test_execute_trains_scores_and_ships(few_images, tmp_path):
@@ -145,9 +152,43 @@ def test_an_interrupted_run_ends_with_the_same_numbers(few_images, tmp_path, mon
     assert records[0] == records[1]
 
 
-def test_only_the_first_seeds_ship_weights(few_images, tmp_path):
-    experiments.execute(Run(0, experiments.SEEDS_WITH_WEIGHTS, epochs=1), tmp_path, progress=False)
-    assert not list(tmp_path.glob("weights/*"))
+@pytest.mark.parametrize("run, ships", [(Run(0, 5), False), (Run(21, 4), True), (Run(3, 0), True), (Run(3, 1), False)], ids=str)
+def test_only_the_first_seeds_ship_weights(few_images, tmp_path, run, ships):
+    assert run.ships_weights == ships
+    if not ships:
+        experiments.execute(dataclasses.replace(run, epochs=1), tmp_path, progress=False)
+        assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_scoring_again_needs_no_training(few_images, tmp_path, monkeypatch):
+    run = Run(21, 0, epochs=1)
+    path = experiments.execute(run, tmp_path, progress=False)
+    first = json.loads(path.read_text())
+    monkeypatch.setattr(experiments, "fit", None)  # would fail if called
+    checkpoint.write_atomically(path, json.dumps({**first, "scores": [["test_loss", "", "", 0.0]]}).encode())
+    again = json.loads(experiments.score_again(run, tmp_path).read_text())
+    assert "commit" in again.pop("scored") and again == first
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(few_images, tmp_path):
+    (tmp_path / "work").mkdir()
+    run = Run(0, 0, epochs=1)
+    with FileLock(tmp_path / "work" / "gaussian-numpy-0.lock"):
+        other = subprocess.run(
+            [sys.executable, "-c", f"from tvae_lib.experiments import *; print(execute(Run(0, 0, epochs=1), {str(tmp_path)!r}))"],
+            capture_output=True,
+            text=True,
+        )
+        assert other.stdout == "None\n"
+        assert not list(tmp_path.glob("*/*.json")) and not list(tmp_path.rglob("*.safetensors"))
+    assert experiments.execute(run, tmp_path, progress=False).exists()
+
+
+def test_bars_get_lines_of_their_own(tmp_path):
+    with experiments._free_line(tmp_path) as first, experiments._free_line(tmp_path) as second:
+        assert (first, second) == (1, 2)
+    with experiments._free_line(tmp_path) as again:
+        assert again == 1
 
 
 def test_a_diverging_run_is_recorded_as_failed(few_images, tmp_path, monkeypatch):
@@ -180,6 +221,17 @@ def test_the_table(few_images, tmp_path):
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "runs.csv", keep_default_na=False), table)
 
 
+def test_baselines_are_scored_once(few_images, tmp_path, monkeypatch):
+    path = experiments.execute_baselines(1, tmp_path)
+    table = experiments.collect(tmp_path)
+    assert set(table.model) == {"baseline"} and set(table.seed) == {1} and set(table.method) == set(experiments.BASELINES)
+    missing = experiments.test_masks(1, 60)["squares"]
+    stored = table.set_index(["metric", "mask", "method"]).value
+    assert stored["mse_missing", "squares", "zero"] == pytest.approx(np.mean(few_images.test[missing] ** 2), rel=1e-5)
+    monkeypatch.setattr(experiments, "score_baselines", None)
+    assert experiments.execute_baselines(1, tmp_path) == path
+
+
 def test_reading_what_was_shipped(few_images, tmp_path, monkeypatch, refuses):
     monkeypatch.setattr(experiments, "RESULTS", tmp_path)
     experiments.execute(Run(21, 0, epochs=2), tmp_path, progress=False)
@@ -197,7 +249,12 @@ def test_reading_what_was_shipped(few_images, tmp_path, monkeypatch, refuses):
 
 def test_quick_runs_everything_into_its_own_folder(few_images, tmp_path, capsys):
     experiments.main(["--quick", "--results", str(tmp_path)])
-    assert sorted(path.stem for path in tmp_path.glob("quick/runs/*.json")) == ["gaussian-numpy-0", "t21-numpy-0", "t3-numpy-0"]
+    assert sorted(path.stem for path in tmp_path.glob("quick/runs/*.json")) == [
+        "gaussian-numpy-0",
+        "t21-numpy-0",
+        "t21-torch-0",
+        "t3-numpy-0",
+    ]
     table = pd.read_csv(tmp_path / "quick" / "runs.csv", keep_default_na=False)
     assert set(table.model) == {"gaussian", "t3", "t21"}
     assert [path.name for path in tmp_path.iterdir()] == ["quick"]
@@ -229,6 +286,39 @@ def test_help(capsys):
     assert stopped.value.code == 0
     shown = capsys.readouterr().out
     assert "--quick" in shown and "--jobs" in shown and os.sep + "work" not in shown
+
+
+def test_a_finished_sweep_has_nothing_to_do(few_images, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(experiments, "sweep", lambda: [Run(0, 0, epochs=1)])
+    monkeypatch.setattr(experiments, "BASELINE_SEEDS", 1)
+    experiments.main(["--results", str(tmp_path)])
+    table = (tmp_path / "runs.csv").read_text()
+    monkeypatch.setattr(experiments, "execute", None)
+    experiments.main(["--results", str(tmp_path)])
+    assert (tmp_path / "runs.csv").read_text() == table
+    experiments.main(["--score-again", "--results", str(tmp_path)])
+    assert (tmp_path / "runs.csv").read_text() == table
+
+
+def test_a_dask_cluster_of_two_workers(tmp_path):
+    """Two workers, each a process, share the rehearsal: on all of MNIST, since they cannot see the few images of other tests."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path / "dask") as cluster:
+        experiments.main(["--quick", "--dask", cluster.scheduler_address, "--results", str(tmp_path)])
+    table = pd.read_csv(tmp_path / "quick" / "runs.csv", keep_default_na=False)
+    assert set(table.model) == {"gaussian", "t3", "t21"}
+    for model in ("gaussian", "t21"):
+        assert (tmp_path / "quick" / "weights" / f"{model}-numpy-0.safetensors").exists()
+
+
+def test_files_come_from_workers_that_share_no_folder(few_images, tmp_path):
+    runs = [Run(21, 0, epochs=1), Run(21, 7, epochs=1)]
+    for run in runs:
+        name, files = experiments._execute_anywhere(run, tmp_path, progress=False)
+        expected = [f"runs/{name}.json"] + [f"weights/{name}.safetensors"] * run.ships_weights
+        assert name == run.name and list(files) == expected
+        assert all((tmp_path / path).read_bytes() == content for path, content in files.items())
 
 
 # What the repository ships

@@ -175,7 +175,7 @@ def test_latent_map_against_scipy(flat_model):
     model, x, missing = flat_model
     for row in range(len(x)):
         start = model.encode(np.where(missing[row], 0, x[row])[None])[0][0]
-        energy = lambda z, row=row: -log_joint(model, x[row], missing[row], z[None])[0]  # noqa: E731
+        energy = lambda z, row=row: -log_joint(model, x[row], missing[row], z[None])[0]
         best = minimize(energy, start + 1, method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9})
         prediction = impute.latent_map(model, x[row : row + 1], missing[row : row + 1], draws=3000, warm_up=0)
         np.testing.assert_allclose(

@@ -4,35 +4,47 @@
     python -m tvae_lib.experiments --quick         # a rehearsal of everything in about a minute
 
 A run trains one model with one seed and scores it. Unfinished runs continue from their last epoch; finished ones are never
-repeated. Every run writes its own file under results/runs/, so several processes can share the work, and the rows of all of
-them are gathered in results/runs.csv.
+repeated. Every run writes its own file under results/runs/ and holds a lock while it trains, so several processes, or
+several sweeps, can share the work. The rows of all runs are gathered in results/runs.csv.
 """
 
 import argparse
+import contextlib
 import datetime
+import itertools
 import json
 import platform
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from tvae_lib import checkpoint, impute, masks, metrics
+from tvae_lib import baselines, checkpoint, impute, masks, metrics
 from tvae_lib.data import load_mnist
 from tvae_lib.latent import Gaussian, StudentT, kl_exact
 from tvae_lib.train import evaluate, fit
 
 RESULTS = Path(__file__).parents[1] / "results"
-SEEDS_WITH_WEIGHTS = 5  # float16 weights are shipped for the first five seeds of each model
 
 # The source project's protocol (chapter 04): plain SGD, no weight decay, no schedule.
 PROTOCOL = {"epochs": 300, "batch_size": 500, "lr": 0.005}
 DRAWS = 30
 MISSING_FRACTION = 0.3
+METHODS = (impute.single_pass, impute.pseudo_gibbs, impute.importance, impute.latent_map, impute.langevin)
+BASELINES = {
+    "zero": baselines.zero,
+    "mean": baselines.mean,
+    "pca10": partial(baselines.principal_components, components=10),  # as many numbers as a code has
+    "pca60": partial(baselines.principal_components, components=60),  # the best on validation images with squares missing
+    "pca120": partial(baselines.principal_components, components=120),  # better still on scattered pixels
+    "knn10": partial(baselines.nearest_neighbours, k=10),  # the best k on validation images
+}
+BASELINE_SEEDS = 3  # masks are all that differs between seeds, and 7,840,000 pixels leave them little room
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,7 @@ class Run:
     seed: int
     backend: str = "numpy"
     epochs: int = PROTOCOL["epochs"]
+    test_images: int = 10_000  # how many of them are scored
 
     @property
     def model(self):
@@ -56,6 +69,11 @@ class Run:
     def family(self):
         return StudentT(self.df) if self.df else Gaussian()
 
+    @property
+    def ships_weights(self):
+        """Whether its weights stay in results/weights: 1.5 MB a run, so only those that chapters and tests load."""
+        return self.seed < (5 if self.df in (0, 21) and self.backend == "numpy" else 1)
+
 
 def sweep():
     """All full-length runs, the most needed first: pairs of Gaussian and t with nu = 21, then the other nu, then PyTorch."""
@@ -66,8 +84,8 @@ def sweep():
 
 
 def rehearsal():
-    """The same models, one seed and one epoch each."""
-    return [Run(df, 0, epochs=1) for df in (0, 3, 21)]
+    """Three of these models and a PyTorch twin, one seed and one epoch each, scored on few images."""
+    return [Run(df, 0, epochs=1, test_images=300) for df in (0, 3, 21)] + [Run(21, 0, "torch", epochs=1, test_images=300)]
 
 
 def _new_model(run):
@@ -101,22 +119,48 @@ def score(model, seed, test):
     rows.append(("reconstruction_mse", "", "", metrics.mse(test, one_draw)))
     rows.append(("reconstruction_ssim", "", "", metrics.ssim(test[:1000], one_draw[:1000])))
 
+    # The floor: what the same method would say if it saw the whole image.
     nothing_missing = np.zeros(test.shape, bool)
-    whole = impute.single_pass(model, test, nothing_missing, draws=DRAWS, seed=seed)
+    floors = {
+        "floor": impute.single_pass(model, test, nothing_missing, draws=DRAWS, seed=seed),
+        "floor_latent_map": impute.latent_map(model, test, nothing_missing, draws=DRAWS, seed=seed),
+    }
     for mask, missing in test_masks(seed, len(test)).items():
-        rows.append(("mse_missing", mask, "floor", metrics.mse_missing(test, whole, missing)))
-        for method in (impute.single_pass, impute.pseudo_gibbs):
-            prediction = method(model, test, missing, draws=DRAWS, seed=seed)
-            filled = impute.fill(test, missing, prediction)
-            values = {
-                "mse_prediction": metrics.mse(test, prediction),
-                "mse_imputation": metrics.mse(test, filled),
-                "ssim_global_prediction": metrics.ssim_global(test, prediction),
-                "ssim_global_imputation": metrics.ssim_global(test, filled),
-                "mse_missing": metrics.mse_missing(test, prediction, missing),
-                "ssim_imputation": metrics.ssim(test[:1000], filled[:1000]),  # the first 1,000 images: it is slow
-            }
-            rows += [(metric, mask, method.__name__, value) for metric, value in values.items()]
+        for name, whole in floors.items():
+            rows.append(("mse_missing", mask, name, metrics.mse_missing(test, whole, missing)))
+        for method in METHODS:
+            if method is impute.importance:
+                prediction, ess = impute.importance_and_ess(model, test, missing, draws=DRAWS, seed=seed)
+                rows.append(("ess_median", mask, method.__name__, np.median(ess)))
+            else:
+                prediction = method(model, test, missing, draws=DRAWS, seed=seed)
+            rows += _score_prediction(test, missing, prediction, mask, method.__name__)
+    return _floats(rows)
+
+
+def score_baselines(seed, train, test):
+    """The same scores for the methods of `baselines` on the masks of a seed."""
+    rows = []
+    for mask, missing in test_masks(seed, len(test)).items():
+        for name, method in BASELINES.items():
+            rows += _score_prediction(test, missing, method(train, test, missing), mask, name)
+    return _floats(rows)
+
+
+def _score_prediction(test, missing, prediction, mask, method):
+    filled = impute.fill(test, missing, prediction)
+    values = {
+        "mse_prediction": metrics.mse(test, prediction),
+        "mse_imputation": metrics.mse(test, filled),
+        "ssim_global_prediction": metrics.ssim_global(test, prediction),
+        "ssim_global_imputation": metrics.ssim_global(test, filled),
+        "mse_missing": metrics.mse_missing(test, prediction, missing),
+        "ssim_imputation": metrics.ssim(test[:1000], filled[:1000]),  # the first 1,000 images: it is slow
+    }
+    return [(metric, mask, method, value) for metric, value in values.items()]
+
+
+def _floats(rows):
     return [(metric, mask, method, float(value)) for metric, mask, method, value in rows]
 
 
@@ -142,33 +186,84 @@ def provenance():
 
 
 def execute(run, results=RESULTS, progress=True):
-    """Train, score and store one run, unless its file is there already. Returns the path of its file."""
+    """Train, score and store one run, unless its file is there already.
+
+    Returns the path of its file, or None if another process is training this run at the moment.
+    """
     from threadpoolctl import threadpool_limits
 
-    path = Path(results) / "runs" / f"{run.name}.json"
-    if path.exists():
-        return path
-    data = load_mnist()
-    model = _new_model(run)
-    weights = Path(results) / "weights" / f"{run.name}.safetensors"
-    work = Path(results) / "work" / f"{run.name}.safetensors"
-    rounded = work.with_name(f"{run.name}-float16.safetensors")
-    record = {**asdict(run), "protocol": {**PROTOCOL, "epochs": run.epochs}, "provenance": provenance()}
-    with threadpool_limits(1):  # one thread: other runs use the other cores, and sums keep their order
+    results = Path(results)
+    path, work = results / "runs" / f"{run.name}.json", results / "work" / f"{run.name}.safetensors"
+    work.parent.mkdir(parents=True, exist_ok=True)
+    # A lock is released by the operating system when its process ends, however it ends.
+    with contextlib.ExitStack() as locks:
         try:
-            options = {**PROTOCOL, "epochs": run.epochs, "seed": run.seed, "checkpoint": work, "progress": progress}
-            history = fit(model, data.train, data.valid, **options)
-        except FloatingPointError as error:
-            record.update(failed=str(error), history={}, scores=[])
-        else:
-            # Score what is shipped: the weights rounded to float16.
-            kept = weights if run.seed < SEEDS_WITH_WEIGHTS else rounded
-            checkpoint.save(kept, model, dtype=np.float16)
-            record["scores"] = score(checkpoint.load(kept), run.seed, data.test)
-            record["history"] = {name: [round(v, 5) for v in values] for name, values in asdict(history).items()}
-    checkpoint.write_atomically(path, json.dumps(record, indent=None, separators=(",", ":")).encode())
-    for leftover in (work, rounded):
-        leftover.unlink(missing_ok=True)
+            locks.enter_context(FileLock(work.with_suffix(".lock"), timeout=0))
+        except Timeout:
+            return None
+        if path.exists():
+            return path
+        if progress:
+            progress = {"desc": run.name, "position": locks.enter_context(_free_line(work.parent)), "leave": False}
+        data = load_mnist()
+        model = _new_model(run)
+        record = {**asdict(run), "protocol": {**PROTOCOL, "epochs": run.epochs}, "provenance": provenance()}
+        with threadpool_limits(1):  # one thread: other runs use the other cores, and sums keep their order
+            try:
+                options = {**PROTOCOL, "epochs": run.epochs, "seed": run.seed, "checkpoint": work, "progress": progress}
+                history = fit(model, data.train, data.valid, **options)
+            except FloatingPointError as error:
+                record.update(failed=str(error), history={}, scores=[])
+            else:
+                # Score what is shipped: the weights rounded to float16.
+                kept = _weights(run, results)
+                checkpoint.save(kept, model, dtype=np.float16)
+                record["history"] = {name: [round(v, 5) for v in values] for name, values in asdict(history).items()}
+                record["scores"] = score(checkpoint.load(kept), run.seed, data.test[: run.test_images])
+        _write(path, record)
+        work.unlink(missing_ok=True)
+        if not run.ships_weights:
+            _weights(run, results).unlink(missing_ok=True)
+    return path
+
+
+def _weights(run, results):
+    """Where a run's float16 weights are: those that are not shipped are kept only until they are scored."""
+    if run.ships_weights:
+        return Path(results) / "weights" / f"{run.name}.safetensors"
+    return Path(results) / "work" / f"{run.name}-float16.safetensors"
+
+
+@contextlib.contextmanager
+def _free_line(folder):
+    """The number of a line of the terminal that no other run's progress bar is using; line 0 belongs to the sweep."""
+    for line in itertools.count(1):
+        with contextlib.suppress(Timeout), FileLock(folder / f"line-{line}.lock", timeout=0):
+            yield line
+            return
+
+
+def _write(path, record):
+    checkpoint.write_atomically(path, json.dumps(record, separators=(",", ":")).encode())
+
+
+def execute_baselines(seed, results=RESULTS):
+    """Score the baselines on the masks of one seed, unless that is done. Returns the path of the file."""
+    path = Path(results) / "runs" / f"baselines-{seed}.json"
+    if not path.exists():
+        data = load_mnist()
+        scores = score_baselines(seed, data.train, data.test)
+        _write(path, {"seed": seed, "baselines": True, "provenance": provenance(), "scores": scores})
+    return path
+
+
+def score_again(run, results=RESULTS):
+    """Score the stored weights of a finished run again, without training. Returns the path of its file."""
+    path = Path(results) / "runs" / f"{run.name}.json"
+    record = json.loads(path.read_text())
+    record["scores"] = score(checkpoint.load(_weights(run, results)), run.seed, load_mnist().test[: run.test_images])
+    record["scored"] = provenance()
+    _write(path, record)
     return path
 
 
@@ -179,9 +274,12 @@ def collect(results=RESULTS):
     rows = []
     for path in sorted((Path(results) / "runs").glob("*.json")):
         record = json.loads(path.read_text())
-        run = Run(record["df"], record["seed"], record["backend"], record["epochs"])
-        for metric, mask, method, value in record["scores"]:
-            rows.append((run.model, run.df or np.inf, run.seed, run.backend, metric, mask, method, float(f"{value:.7g}")))
+        if "baselines" in record:
+            start = ("baseline", np.nan, record["seed"], "")
+        else:
+            run = Run(record["df"], record["seed"], record["backend"], record["epochs"])
+            start = (run.model, run.df or np.inf, run.seed, run.backend)
+        rows += [(*start, metric, mask, method, float(f"{value:.7g}")) for metric, mask, method, value in record["scores"]]
     columns = ["model", "nu", "seed", "backend", "metric", "mask", "method", "value"]
     table = pd.DataFrame(rows, columns=columns)
     checkpoint.write_atomically(Path(results) / "runs.csv", table.to_csv(index=False).encode())
@@ -233,11 +331,28 @@ def load_model(model, seed=0, backend="numpy"):
     return checkpoint.load(path, backend)
 
 
+def _files(run, results):
+    """The files that a finished run leaves, by their paths below results/."""
+    paths = [Path("runs") / f"{run.name}.json"]
+    if run.ships_weights:
+        paths.append(Path("weights") / f"{run.name}.safetensors")
+    return {path.as_posix(): (Path(results) / path).read_bytes() for path in paths if (Path(results) / path).exists()}
+
+
+def _execute_anywhere(run, results, progress):
+    """`execute`, and the content of the run's files: a worker on another machine may not share this folder."""
+    return run.name, _files(run, results) if execute(run, results, progress) else {}
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m tvae_lib.experiments", description=__doc__.split("\n\n")[0])
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side, one core each (default 1)")
-    parser.add_argument("--quick", action="store_true", help="one epoch of three models, into results/quick")
+    parser.add_argument("--dask", metavar="ADDRESS", help="run on the workers of this Dask scheduler, e.g. tcp://host:8786")
+    parser.add_argument("--quick", action="store_true", help="a rehearsal of everything, into results/quick")
     parser.add_argument("--only", metavar="MODEL", nargs="+", help="these models only, e.g. gaussian t21")
+    parser.add_argument(
+        "--score-again", action="store_true", help="train nothing, score the stored weights of finished runs again"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to (default: the repository's results/)")
     options = parser.parse_args(arguments)
     runs, results = (rehearsal(), options.results / "quick") if options.quick else (sweep(), options.results)
@@ -250,14 +365,34 @@ def main(arguments=None):
     if options.jobs < 1:
         parser.error(f"--jobs must be 1 or more, got {options.jobs}")
 
-    from joblib import Parallel, delayed
+    from joblib import Parallel, delayed, parallel_config
 
-    # With one job the bar of each run shows its epochs; side by side such bars would write over each other.
-    work = (delayed(execute)(run, results, progress=options.jobs == 1) for run in runs)
-    finished = Parallel(n_jobs=options.jobs, return_as="generator_unordered", pre_dispatch=options.jobs)(work)
-    for path in tqdm(finished, total=len(runs), desc="runs", unit="run"):
-        tqdm.write(f"finished {path.stem}", file=sys.stderr)
-        collect(results)
+    finished = [run for run in runs if (results / "runs" / f"{run.name}.json").exists()]
+    if options.score_again:
+        todo = [run for run in finished if _weights(run, results).exists()]
+        work = [delayed(score_again)(run, results) for run in todo]
+    else:
+        todo = [run for run in runs if run not in finished]
+        work = [delayed(_execute_anywhere)(run, results, True) for run in todo]
+        if not options.quick:
+            work += [delayed(execute_baselines)(seed, results) for seed in range(BASELINE_SEEDS)]
+    with contextlib.ExitStack() as stack:
+        if options.dask:
+            from distributed import Client
+
+            stack.enter_context(Client(options.dask))
+            stack.enter_context(parallel_config("dask"))
+        # batch_size=1: joblib would bundle runs that look short, and a bundle is one core's work.
+        parallel = Parallel(n_jobs=-1 if options.dask else options.jobs, return_as="generator_unordered", batch_size=1)
+        for result in tqdm(parallel(work), total=len(work), desc="sweep", unit="run"):
+            if isinstance(result, tuple):
+                name, files = result
+                for path, content in files.items():
+                    if not (results / path).exists():
+                        checkpoint.write_atomically(results / path, content)
+                tqdm.write(f"finished {name}" if files else f"skipped {name}: another process is training it", file=sys.stderr)
+            with FileLock(results / "work" / "collect.lock"):
+                collect(results)
 
 
 if __name__ == "__main__":

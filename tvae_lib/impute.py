@@ -163,8 +163,8 @@ def importance_and_ess(model, x, missing, *, draws=30, seed=0, warm_up=5):
 def latent_map(model, x, missing, *, draws=30, seed=0, warm_up=5):
     """Decode the most probable code given the observed pixels: the z that maximises p(x_observed | z) p(z).
 
-    After `warm_up` passes of pseudo-Gibbs (fewer if draws is smaller) z starts at the encoder's mu and follows the gradient: Adam (Kingma
-    and Ba 2015) with steps that shrink linearly from 0.2 to 0. Returns (n, 784). Cost: `draws` passes.
+    After `warm_up` passes of pseudo-Gibbs (fewer if draws is smaller) z starts at the encoder's mu and follows the gradient: Adam
+    (Kingma and Ba 2015) with steps that shrink linearly from 0.2 to 0. Returns (n, 784). Cost: `draws` passes.
     """
     x, missing = _check(model, x, missing, draws, warm_up)
     rng = np.random.default_rng(seed)
@@ -187,9 +187,10 @@ def latent_map(model, x, missing, *, draws=30, seed=0, warm_up=5):
 def langevin(model, x, missing, *, draws=30, seed=0, warm_up=5):
     """The posterior mean of the image given the observed pixels, from a Markov chain on the code of each image.
 
-    After `warm_up` passes of pseudo-Gibbs (fewer if draws is smaller) the chain starts at the encoder's mu. Each move goes down the gradient
-    and adds noise, with the encoder's sigma as step size in each coordinate; a Metropolis test accepts or refuses it, which makes the
-    posterior the chain's stationary distribution (MALA, Roberts and Tweedie 1996). The decodings of its second half are averaged.
+    After `warm_up` passes of pseudo-Gibbs (fewer if draws is smaller) the chain starts at the encoder's mu. Each move goes down
+    the gradient and adds noise, with the encoder's sigma as step size in each coordinate; a Metropolis test accepts or refuses
+    it, which makes the posterior the chain's stationary distribution (MALA, Roberts and Tweedie 1996). The decodings of its
+    second half are averaged.
     Returns (n, 784). Cost: `draws` passes, to within one.
     """
     x, missing = _check(model, x, missing, draws, warm_up)

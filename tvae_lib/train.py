@@ -68,7 +68,7 @@ def fit(model, train, valid, *, epochs, batch_size, lr, seed, checkpoint=None, p
     checkpoint : path or None
         Written after every epoch. If it exists, training continues from it and ends with the same numbers, to the bit, as
         a run that was never interrupted.
-    progress : show a bar with one step per epoch.
+    progress : show a bar with one step per epoch; a dict is passed on to tqdm, e.g. {"desc": "seed 3", "position": 1}.
 
     Returns
     -------
@@ -98,7 +98,8 @@ def fit(model, train, valid, *, epochs, batch_size, lr, seed, checkpoint=None, p
     if checkpoint is not None and Path(checkpoint).exists():
         history = _resume(model, checkpoint, run)
     params = model.params
-    bar = tqdm(total=epochs, initial=min(len(history), epochs), desc="training", unit="epoch", disable=not progress)
+    style = {"desc": "training", **(progress if isinstance(progress, dict) else {})}
+    bar = tqdm(total=epochs, initial=min(len(history), epochs), unit="epoch", disable=not progress, **style)
     with bar, np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a loss that is not finite is reported below
         for epoch in range(len(history), epochs):
             started = time.perf_counter()
