@@ -312,7 +312,28 @@ def test_a_dask_cluster_of_two_workers(tmp_path):
         assert (tmp_path / "quick" / "weights" / f"{model}-numpy-0.safetensors").exists()
 
 
-def test_files_come_from_workers_that_share_no_folder(few_images, tmp_path):
+def test_files_come_from_workers_that_share_no_folder(few_images, tmp_path, monkeypatch):
+    """The worker's repository lies elsewhere: what it sends back is written here."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    monkeypatch.setattr(experiments, "rehearsal", lambda: [Run(21, 0, epochs=1), Run(21, 7, epochs=1)])
+    on_this_machine, seen = experiments._execute_anywhere, []
+
+    def on_the_worker(run, results, progress):
+        seen.append(results)
+        with monkeypatch.context() as patched:
+            patched.setattr(experiments, "RESULTS", there)
+            return on_this_machine(run, results, progress)
+
+    monkeypatch.setattr(experiments, "_execute_anywhere", on_the_worker)
+    monkeypatch.setattr(experiments, "RESULTS", here)
+    experiments.main(["--quick", "--results", str(here)])
+    assert [path.as_posix() for path in seen] == ["quick", "quick"]
+    for path in ("runs/t21-numpy-0.json", "runs/t21-numpy-7.json", "weights/t21-numpy-0.safetensors"):
+        assert (here / "quick" / path).read_bytes() == (there / "quick" / path).read_bytes()
+    assert not (here / "quick" / "work" / "t21-numpy-0.lock").exists()
+
+
+def test_which_files_are_sent(few_images, tmp_path):
     runs = [Run(21, 0, epochs=1), Run(21, 7, epochs=1)]
     for run in runs:
         name, files = experiments._execute_anywhere(run, tmp_path, progress=False)

@@ -14,7 +14,7 @@ def zero(train, x, missing):
 
 def mean(train, x, missing):
     """The mean training image, whatever is observed."""
-    return np.broadcast_to(train.mean(axis=0), x.shape).astype(np.float32)
+    return np.broadcast_to(train.mean(axis=0, dtype=np.float64), x.shape).astype(np.float32)
 
 
 def nearest_neighbours(train, x, missing, k=10):
@@ -40,7 +40,7 @@ def principal_components(train, x, missing, components=60, passes=30):
     """
     from sklearn.decomposition import PCA
 
-    pca = PCA(components, svd_solver="covariance_eigh").fit(train)
+    pca = PCA(components, svd_solver="covariance_eigh").fit(train.astype(np.float64))  # float32 loses digits of the covariance
     prediction = mean(train, x, missing)
     for _ in range(passes):
         filled = np.where(missing, prediction, x)

@@ -340,7 +340,11 @@ def _files(run, results):
 
 
 def _execute_anywhere(run, results, progress):
-    """`execute`, and the content of the run's files: a worker on another machine may not share this folder."""
+    """`execute`, and the content of the run's files: a worker on another machine may not share this folder.
+
+    A relative path is one below results/ of the repository on the machine that runs this.
+    """
+    results = RESULTS / results
     return run.name, _files(run, results) if execute(run, results, progress) else {}
 
 
@@ -355,7 +359,8 @@ def main(arguments=None):
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to (default: the repository's results/)")
     options = parser.parse_args(arguments)
-    runs, results = (rehearsal(), options.results / "quick") if options.quick else (sweep(), options.results)
+    results = options.results.absolute() / ("quick" if options.quick else "")
+    runs = rehearsal() if options.quick else sweep()
     if options.only:
         known = sorted({run.model for run in runs})
         unknown = [name for name in options.only if name not in known]
@@ -373,7 +378,8 @@ def main(arguments=None):
         work = [delayed(score_again)(run, results) for run in todo]
     else:
         todo = [run for run in runs if run not in finished]
-        work = [delayed(_execute_anywhere)(run, results, True) for run in todo]
+        there = results.relative_to(RESULTS) if results.is_relative_to(RESULTS) else results
+        work = [delayed(_execute_anywhere)(run, there, True) for run in todo]
         if not options.quick:
             work += [delayed(execute_baselines)(seed, results) for seed in range(BASELINE_SEEDS)]
     with contextlib.ExitStack() as stack:
