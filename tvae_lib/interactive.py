@@ -23,12 +23,12 @@ JS = Path(__file__).parent / "js"
 class LiveFigure:
     """One self-contained HTML figure and its still picture; the last expression of a cell shows it.
 
-    kind: names js/<kind>_explorer.js; settings: numbers handed to the script; still: matplotlib figure; alt: what it
-    shows, in words.
+    kind: names js/<kind>_explorer.js, and .css if it has a style of its own; settings: numbers, or lists of them, handed to the
+    script; still: matplotlib figure; alt: what it shows, in words; parts: further files of js/ that the script needs.
     """
 
-    def __init__(self, kind, settings, still, alt):
-        self.kind, self.settings, self.alt = kind, settings, alt
+    def __init__(self, kind, settings, still, alt, parts=()):
+        self.kind, self.settings, self.alt, self.parts = kind, settings, alt, parts
         buffer = io.BytesIO()
         still.savefig(buffer, format="png", dpi=100, facecolor="white")
         self._png = buffer.getvalue()
@@ -37,18 +37,21 @@ class LiveFigure:
         return self._png
 
     def _repr_html_(self):
-        scripts = "\n".join((JS / f"{name}.js").read_text("utf-8") for name in ("numerics", "panel", f"{self.kind}_explorer"))
+        names = ("numerics", "panel", *self.parts, f"{self.kind}_explorer")
+        scripts = "\n".join((JS / f"{name}.js").read_text("utf-8") for name in names)
+        styles = "".join(path.read_text("utf-8") for path in (JS / "explorer.css", JS / f"{self.kind}_explorer.css") if path.exists())
         data = " ".join(f'data-{name}="{value!r}"' for name, value in self.settings.items())
         picture = base64.b64encode(self._png).decode()
         return (
             f'<div class="tvae-explorer" data-kind="{self.kind}" {data}>'
             f'<noscript><img alt="{self.alt}" src="data:image/png;base64,{picture}"></noscript></div>\n'
-            f"<style>\n{(JS / 'explorer.css').read_text('utf-8')}</style>\n"
+            f"<style>\n{styles}</style>\n"
             f'<script>\n(() => {{\n"use strict";\n{scripts}}})();\n</script>'
         )
 
     def __repr__(self):
-        return f"{self.kind}_explorer({', '.join(f'{name}={value:g}' for name, value in self.settings.items())})"
+        shown = {name: value for name, value in self.settings.items() if isinstance(value, numbers.Real)}
+        return f"{self.kind}_explorer({', '.join(f'{name}={value:g}' for name, value in shown.items())})"
 
 
 def kl_explorer(mu=1.0, sigma=0.5, df=3.0):
