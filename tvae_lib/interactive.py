@@ -6,15 +6,23 @@ are off, or where only pictures are shown, a still of the same message stands in
 
 import base64
 import io
+import json
 import math
 import numbers
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from scipy import stats
 
+from . import impute
+from .data import load_mnist
+from .experiments import load_model
 from .latent import Gaussian, StudentT, kl_exact
+from .masks import random_squares
+from .metrics import mse_missing
+from .page_weights import pack
 from .plots import GREY, colour
 
 JS = Path(__file__).parent / "js"
@@ -24,11 +32,12 @@ class LiveFigure:
     """One self-contained HTML figure and its still picture; the last expression of a cell shows it.
 
     kind: names js/<kind>_explorer.js, and .css if it has a style of its own; settings: numbers, or lists of them, handed to the
-    script; still: matplotlib figure; alt: what it shows, in words; parts: further files of js/ that the script needs.
+    script; still: matplotlib figure; alt: what it shows, in words; parts: further files of js/ that the script needs; payload: JSON texts by name that it
+    looks up in the page (each is needed once per page, whichever figure brings it).
     """
 
-    def __init__(self, kind, settings, still, alt, parts=()):
-        self.kind, self.settings, self.alt, self.parts = kind, settings, alt, parts
+    def __init__(self, kind, settings, still, alt, parts=(), payload=None):
+        self.kind, self.settings, self.alt, self.parts, self.payload = kind, settings, alt, parts, payload or {}
         buffer = io.BytesIO()
         still.savefig(buffer, format="png", dpi=100, facecolor="white")
         self._png = buffer.getvalue()
@@ -39,11 +48,16 @@ class LiveFigure:
     def _repr_html_(self):
         names = ("numerics", "panel", *self.parts, f"{self.kind}_explorer")
         scripts = "\n".join((JS / f"{name}.js").read_text("utf-8") for name in names)
-        styles = "".join(path.read_text("utf-8") for path in (JS / "explorer.css", JS / f"{self.kind}_explorer.css") if path.exists())
+        styles = "".join(
+            path.read_text("utf-8") for path in (JS / "explorer.css", JS / f"{self.kind}_explorer.css") if path.exists()
+        )
         data = " ".join(f'data-{name}="{value!r}"' for name, value in self.settings.items())
         picture = base64.b64encode(self._png).decode()
+        payload = "".join(
+            f'<script type="application/json" data-tvae="{name}">{text}</script>\n' for name, text in self.payload.items()
+        )
         return (
-            f'<div class="tvae-explorer" data-kind="{self.kind}" {data}>'
+            f'{payload}<div class="tvae-explorer" data-kind="{self.kind}" {data}>'
             f'<noscript><img alt="{self.alt}" src="data:image/png;base64,{picture}"></noscript></div>\n'
             f"<style>\n{styles}</style>\n"
             f'<script>\n(() => {{\n"use strict";\n{scripts}}})();\n</script>'
@@ -116,6 +130,95 @@ def sampling_explorer(df=3.0, draws=1000, seed=0):
         "the Gaussian. Right: their quantiles follow the diagonal against t and leave it in the tails against the Gaussian."
     )
     return LiveFigure("sampling", {"df": df, "draws": int(draws), "seed": int(seed)}, figure, alt)
+
+
+MODELS = {"gaussian": ("gaussian", "Gaussian"), "t": ("t21", "t, ν = 21")}  # name in the page: name of the run, its title
+HARD_DIGITS = [3001, 99, 249, 757]  # rows of the test set: chapter 06's five, and three that both models reconstruct badly
+
+
+def playground(seed=0):
+    """Fill in the missing pixels of a test digit, or of a drawn one, with both trained models running in the page.
+
+    seed: of the shipped pair of models, 0 to 4. The output holds their weights, 2 MB. In the page its element has
+    `__playground.run({model, method, image, missing, eps})`, which returns the prediction, for tests. Returns a LiveFigure.
+    """
+    models = _trained(seed)
+    x, labels, rows = _test_digits()
+    payload = {f"{name}-{part}": pack(model, part) for name, model in models.items() for part in ("decoder", "encoder")}
+    payload["digits"] = json.dumps({"pixels": _pixels(x), "labels": labels, "rows": rows})
+
+    image, label = x[-len(HARD_DIGITS)][None], labels[-len(HARD_DIGITS)]
+    missing = random_squares(np.random.default_rng(0), 1)
+    titles, pictures = ["the digit", "what the models see"], [image, np.where(missing, np.nan, image)]
+    errors = {}
+    for name, model in models.items():
+        filled = impute.fill(image, missing, impute.pseudo_gibbs(model, image, missing))
+        errors[MODELS[name][1]] = error = mse_missing(image, filled, missing)
+        titles += [f"{MODELS[name][1]}: {error:.3f}", "its error"]
+        pictures += [filled, np.abs(filled - image)]
+    words = " and ".join(f"{error:.3f} ({title})" for title, error in errors.items())
+    alt = (
+        f"A handwritten {label}; the same with {missing.sum()} pixels hidden under squares; how pseudo-Gibbs fills it in with each of the "
+        f"two models, and where it errs. Mean squared error on the missing pixels: {words}."
+    )
+    figure = _digits_figure(titles, pictures)
+    return LiveFigure("playground", {"seed": seed}, figure, alt, parts=("network", "digits"), payload=payload)
+
+
+def latent_explorer(seed=0, weights=True):
+    """Sliders for the ten latent coordinates of both trained models and, side by side, what their decoders make of them.
+
+    seed: of the shipped pair of models, 0 to 4; weights: False where a `playground` on the same page brings them. Coordinates are
+    in the order of their KL, averaged over the test digits. The output is about 1 MB. Returns a LiveFigure.
+    """
+    models = _trained(seed)
+    x, labels, rows = _test_digits()
+    data = {"pixels": _pixels(x), "labels": labels, "rows": rows, "kl": {}, "codes": {}}
+    test = load_mnist().test
+    titles, pictures = ["the digit"], [x[:1]]
+    for name, model in models.items():
+        data["kl"][name] = kl_exact(model.family, *model.encode(test)).mean(axis=0).round(4).tolist()
+        mu = model.encode(x)[0]
+        data["codes"][name] = mu.round(3).tolist()
+        most = int(np.argmax(data["kl"][name]))
+        for value in (-2, 0, 2):
+            z = mu[:1].copy()
+            z[0, most] += value
+            titles.append(f"{MODELS[name][1]} {value:+d}" if value else MODELS[name][1])
+            pictures.append(1 / (1 + np.exp(-model.decode(z))))
+    payload = {"latent": json.dumps(data)}
+    if weights:
+        payload |= {f"{name}-decoder": pack(model, "decoder") for name, model in models.items()}
+    alt = (
+        f"A handwritten {labels[0]}, and for each of the two models what its decoder makes of the digit's code, and of the code with its "
+        "most active coordinate moved down and up by 2: the shape changes smoothly into another."
+    )
+    figure = _digits_figure(titles, pictures)
+    return LiveFigure("latent", {"seed": seed}, figure, alt, parts=("network", "digits"), payload=payload)
+
+
+def _trained(seed):
+    return {name: load_model(run, seed) for name, (run, _) in MODELS.items()}
+
+
+def _test_digits():
+    """Two dozen test digits: images (24, 784), labels and rows; two of each class, and some that are hard."""
+    mnist = load_mnist()
+    rows = [int(row) for digit in range(10) for row in np.flatnonzero(mnist.test_labels == digit)[:2]] + HARD_DIGITS
+    return mnist.test[rows], mnist.test_labels[rows].tolist(), rows
+
+
+def _pixels(x):
+    return base64.b64encode(np.round(255 * x).astype(np.uint8).tobytes()).decode()
+
+
+def _digits_figure(titles, images):
+    figure = Figure(figsize=(8, 1.7), layout="constrained")
+    for axis, title, image in zip(figure.subplots(1, len(images)), titles, images, strict=True):
+        axis.imshow(image.reshape(28, 28), cmap=colormaps["gray"].with_extremes(bad="#e8a0a0"), vmin=0, vmax=1)
+        axis.set_title(title, fontsize=8)
+        axis.set_axis_off()
+    return figure
 
 
 def _finish(*axes):
