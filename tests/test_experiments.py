@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from tvae_lib import checkpoint, experiments, impute, metrics
+from tvae_lib import checkpoint, experiments, impute, metrics, outliers
+from tvae_lib.data import load_fashion_test
 from tvae_lib.experiments import Run
 from tvae_lib.latent import Gaussian, StudentT, kl_exact
 from tvae_lib.train import fit
@@ -24,6 +25,7 @@ from tvae_lib.vae_numpy import VAE
 def few_images(mnist, monkeypatch):
     """The same code on 1,000 training, 40 validation and 60 test images."""
     few = SimpleNamespace(train=mnist.train[:1000], valid=mnist.valid[:40], test=mnist.test[:60])
+    few.train_labels, few.test_labels = mnist.train_labels[:1000], mnist.test_labels[:60]
     monkeypatch.setattr(experiments, "load_mnist", lambda: few)
     monkeypatch.setattr(experiments, "DRAWS", 3)
     return few
@@ -38,6 +40,48 @@ def test_protocol_is_the_source_project_s():
         assert [run.seed for run in runs if run.df == df and run.backend == "numpy"] == list(range(10))
     for df in (3, 5, 10, 50, 200):
         assert [run.seed for run in runs if run.df == df] == [0, 1, 2]
+
+
+def test_studies_are_shorter_and_alike():
+    runs = experiments.studies()
+    assert len({run.name for run in runs + experiments.sweep()}) == len(runs) + len(experiments.sweep())
+    assert {(run.epochs, run.lr, run.test_images, run.ships_weights) for run in runs} == {(50, 0.01, 2000, False)}
+    for study in ("exact", "sample", "without", "foreign1", "foreign5", "foreign10"):
+        for df in (0, 21):
+            assert [run.seed for run in runs if (run.df, run.study) == (df, study)] == list(range(5))
+    assert {run.kl for run in runs if run.study != "sample"} == {"exact"} and Run(0, 0, study="sample").kl == "sample"
+    assert Run(21, 0).kl is None and Run(21, 3, study="exact").name == "t21-numpy-3-exact"
+
+
+def test_training_images_of_the_studies(mnist):
+    images = experiments.training_images(Run(0, 4, study="without"), mnist)
+    assert len(images) == np.sum(mnist.train_labels != 4)
+    fashion = {image.tobytes() for image in load_fashion_test()[0]}
+    for study, share in (("foreign1", 0.01), ("foreign10", 0.1)):
+        images, other = (experiments.training_images(Run(0, seed, study=study), mnist) for seed in (0, 1))
+        assert images.shape == mnist.train.shape and images.dtype == np.float32
+        replaced = np.flatnonzero((images != mnist.train).any(axis=1))
+        assert len(replaced) == round(share * len(images))
+        assert {images[i].tobytes() for i in replaced} <= fashion
+        assert (np.diff(replaced) > 1).mean() > 0.8 and (images != other).any()
+    assert experiments.training_images(Run(0, 0), mnist) is mnist.train
+
+
+def test_outlier_scores(few_images):
+    model, test = VAE(StudentT(21), rng=1), few_images.test
+    rows = experiments.score_run(Run(21, 2, study="without"), model, few_images)
+    scores = {row[:3]: row[3] for row in rows}
+    known = few_images.test_labels != 2
+    assert len(scores) == len(rows) and {row[:3] for row in experiments.score(model, 2, test)} < set(scores)
+    usual = outliers.unusualness(model, test[known], seed=2)
+    assert scores["test_bound", "", ""] == pytest.approx(usual["bound"].mean(), rel=1e-6)
+    sets = {**outliers.unusual_images(test[known], 2), "left out": test[~known]}
+    for name, images in sets.items():
+        unusual = outliers.unusualness(model, images, seed=2)
+        for score in ("reconstruction", "kl", "negative_elbo", "bound"):
+            better = unusual[score][:, None] > usual[score]
+            assert scores["auc", name, score] == pytest.approx(better.mean(), abs=1e-6), (name, score)
+    assert not [row for row in experiments.score_run(Run(21, 2), model, few_images) if row[1] == "left out"]
 
 
 def test_names_of_runs():
@@ -118,7 +162,7 @@ def test_execute_trains_scores_and_ships(few_images, tmp_path):
         np.testing.assert_array_equal(params[name], value.astype(np.float16))
     # What is scored is what is shipped.
     again = experiments.score(checkpoint.load(weights), 2, few_images.test)
-    assert [tuple(row) for row in record["scores"]] == again
+    assert [tuple(row) for row in record["scores"]][: len(again)] == again
     assert not (tmp_path / "work" / "t21-numpy-2.safetensors").exists()
 
 
@@ -191,10 +235,9 @@ def test_bars_get_lines_of_their_own(tmp_path):
         assert again == 1
 
 
-def test_a_diverging_run_is_recorded_as_failed(few_images, tmp_path, monkeypatch):
+def test_a_diverging_run_is_recorded_as_failed(few_images, tmp_path):
     for lr in (10, 1e30):
-        monkeypatch.setitem(experiments.PROTOCOL, "lr", lr)
-        path = experiments.execute(Run(3, 0, epochs=5), tmp_path / str(lr), progress=False)
+        path = experiments.execute(Run(3, 0, epochs=5, lr=lr), tmp_path / str(lr), progress=False)
         record = json.loads(path.read_text())
         assert "learning rate" in record["failed"] and record["scores"] == []
         assert len(experiments.collect(tmp_path / str(lr))) == 0
@@ -205,7 +248,7 @@ def test_the_table(few_images, tmp_path):
     for run in runs:
         experiments.execute(run, tmp_path, progress=False)
     table = experiments.collect(tmp_path)
-    assert list(table.columns) == ["model", "nu", "seed", "backend", "metric", "mask", "method", "value"]
+    assert list(table.columns) == ["model", "nu", "seed", "backend", "study", "metric", "mask", "method", "value"]
     assert set(zip(table.model, table.nu, table.seed, strict=True)) == {
         ("gaussian", np.inf, 0),
         ("gaussian", np.inf, 1),
@@ -269,7 +312,8 @@ def test_only_some_models(few_images, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--only", "t7"], "unknown model 't7'; choose from gaussian"),
+        (["--only", "t7"], "'t7' is not one of gaussian, t10, t200, t21, t3, t5, t50"),
+        (["--study", "warm"], "'warm' is not one of exact, foreign1, foreign10, foreign5, protocol, sample, without"),
         (["--jobs", "0"], "--jobs must be 1 or more, got 0"),
         (["--fast"], "--fast"),
     ],
@@ -290,6 +334,7 @@ def test_help(capsys):
 
 def test_a_finished_sweep_has_nothing_to_do(few_images, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(experiments, "sweep", lambda: [Run(0, 0, epochs=1)])
+    monkeypatch.setattr(experiments, "studies", list)
     monkeypatch.setattr(experiments, "BASELINE_SEEDS", 1)
     experiments.main(["--results", str(tmp_path)])
     table = (tmp_path / "runs.csv").read_text()

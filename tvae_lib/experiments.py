@@ -16,7 +16,7 @@ import json
 import platform
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache, partial
 from pathlib import Path
 
@@ -24,8 +24,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from tvae_lib import baselines, checkpoint, impute, masks, metrics
-from tvae_lib.data import load_mnist
+from tvae_lib import baselines, checkpoint, impute, masks, metrics, outliers
+from tvae_lib.data import load_fashion_test, load_mnist
 from tvae_lib.latent import Gaussian, StudentT, kl_exact
 from tvae_lib.train import evaluate, fit
 
@@ -49,13 +49,20 @@ BASELINE_SEEDS = 3  # masks are all that differs between seeds, and 7,840,000 pi
 
 @dataclass(frozen=True)
 class Run:
-    """One training run. df = 0 stands for the Gaussian; epochs 300 is the full protocol."""
+    """One training run. df = 0 stands for the Gaussian; the defaults are the full protocol.
+
+    study names what differs from the protocol: "sample" or "exact", how the KL is computed; "without", the digit class that is
+    left out of the training images is the seed's; "foreign5", 5 % of them are replaced by Fashion-MNIST images. All studies but
+    "sample" use the exact KL for either family.
+    """
 
     df: float
     seed: int
     backend: str = "numpy"
     epochs: int = PROTOCOL["epochs"]
+    lr: float = PROTOCOL["lr"]
     test_images: int = 10_000  # how many of them are scored
+    study: str = ""
 
     @property
     def model(self):
@@ -63,7 +70,16 @@ class Run:
 
     @property
     def name(self):
-        return f"{self.model}-{self.backend}-{self.seed}"
+        return f"{self.model}-{self.backend}-{self.seed}{self.study and '-' + self.study}"
+
+    @property
+    def kl(self):
+        """How the KL is computed; None is the source project's choice."""
+        return {"": None, "sample": "sample"}.get(self.study, "exact")
+
+    @property
+    def protocol(self):
+        return {**PROTOCOL, "epochs": self.epochs, "lr": self.lr}
 
     @property
     def family(self):
@@ -72,7 +88,7 @@ class Run:
     @property
     def ships_weights(self):
         """Whether its weights stay in results/weights: 1.5 MB a run, so only those that chapters and tests load."""
-        return self.seed < (5 if self.df in (0, 21) and self.backend == "numpy" else 1)
+        return not self.study and self.seed < (5 if self.df in (0, 21) and self.backend == "numpy" else 1)
 
 
 def sweep():
@@ -81,6 +97,30 @@ def sweep():
     other_df = [Run(df, seed) for seed in range(3) for df in (3, 5, 10, 50, 200)]
     twins = [Run(df, 0, backend="torch") for df in (0, 21)]
     return pairs + other_df + twins
+
+
+def studies():
+    """The runs behind chapters 08 and 09 that depart from the protocol: shorter, and with the exact KL unless named "sample"."""
+    models = {"exact": (0, 3, 21), "sample": (0, 3, 21), "without": (0, 21), "foreign1": (0, 21), "foreign5": (0, 21)}
+    models["foreign10"] = (0, 3, 21)
+    return [
+        Run(df, seed, epochs=50, lr=0.01, test_images=2000, study=study)
+        for seed in range(5)
+        for study, families in models.items()
+        for df in families
+    ]
+
+
+def training_images(run, data):
+    """The images that a run trains on: MNIST's, but for two of the studies (see `Run`)."""
+    if run.study == "without":
+        return data.train[data.train_labels != run.seed]
+    if run.study.startswith("foreign"):
+        rng, foreign, images = np.random.default_rng((run.seed, 31)), load_fashion_test()[0], data.train.copy()
+        n = round(len(images) * int(run.study.removeprefix("foreign")) / 100)
+        images[rng.choice(len(images), n, replace=False)] = foreign[rng.choice(len(foreign), n, replace=False)]
+        return images
+    return data.train
 
 
 def rehearsal():
@@ -96,10 +136,10 @@ def _new_model(run):
 
         torch.set_num_threads(1)
         torch.manual_seed(run.seed)  # PyTorch's own initialisation, as in the source project
-        return VAE(run.family)
+        return VAE(run.family, kl=run.kl)
     from tvae_lib.vae_numpy import VAE
 
-    return VAE(run.family, rng=run.seed)
+    return VAE(run.family, rng=run.seed, kl=run.kl)
 
 
 def score(model, seed, test):
@@ -136,6 +176,30 @@ def score(model, seed, test):
                 prediction = method(model, test, missing, draws=DRAWS, seed=seed)
             rows += _score_prediction(test, missing, prediction, mask, method.__name__)
     return _floats(rows)
+
+
+def score_outliers(model, seed, test, left_out=()):
+    """How well unusual images are told from test images: rows ("auc", set of images, score, value), and the test images' bound.
+
+    left_out: (n, 784), digits of a class that the model was not trained on, or none.
+    """
+    usual = outliers.unusualness(model, test, seed=seed)
+    rows = [("test_bound", "", "", usual["bound"].mean())]
+    sets = outliers.unusual_images(test, seed)
+    if len(left_out):
+        sets["left out"] = left_out
+    for name, images in sets.items():
+        unusual = outliers.unusualness(model, images, seed=seed)
+        rows += [("auc", name, score, outliers.auc(usual[score], unusual[score])) for score in usual]
+    return _floats(rows)
+
+
+def score_run(run, model, data):
+    """All scores of a run's model: `score` on its test images, `score_outliers` on up to 2,000 of them."""
+    test, labels = data.test[: run.test_images], data.test_labels[: run.test_images]
+    known = labels != run.seed if run.study == "without" else np.ones(len(test), bool)
+    rows = score(model, run.seed, test[known])
+    return rows + score_outliers(model, run.seed, test[known][:2000], test[~known][:2000])
 
 
 def score_baselines(seed, train, test):
@@ -207,11 +271,11 @@ def execute(run, results=RESULTS, progress=True):
             progress = {"desc": run.name, "position": locks.enter_context(_free_line(work.parent)), "leave": False}
         data = load_mnist()
         model = _new_model(run)
-        record = {**asdict(run), "protocol": {**PROTOCOL, "epochs": run.epochs}, "provenance": provenance()}
+        record = {**asdict(run), "protocol": run.protocol, "provenance": provenance()}
         with threadpool_limits(1):  # one thread: other runs use the other cores, and sums keep their order
             try:
-                options = {**PROTOCOL, "epochs": run.epochs, "seed": run.seed, "checkpoint": work, "progress": progress}
-                history = fit(model, data.train, data.valid, **options)
+                options = {**run.protocol, "seed": run.seed, "checkpoint": work, "progress": progress}
+                history = fit(model, training_images(run, data), data.valid, **options)
             except FloatingPointError as error:
                 record.update(failed=str(error), history={}, scores=[])
             else:
@@ -219,7 +283,7 @@ def execute(run, results=RESULTS, progress=True):
                 kept = _weights(run, results)
                 checkpoint.save(kept, model, dtype=np.float16)
                 record["history"] = {name: [round(v, 5) for v in values] for name, values in asdict(history).items()}
-                record["scores"] = score(checkpoint.load(kept), run.seed, data.test[: run.test_images])
+                record["scores"] = score_run(run, checkpoint.load(kept), data)
         _write(path, record)
         work.unlink(missing_ok=True)
         if not run.ships_weights:
@@ -261,7 +325,7 @@ def score_again(run, results=RESULTS):
     """Score the stored weights of a finished run again, without training. Returns the path of its file."""
     path = Path(results) / "runs" / f"{run.name}.json"
     record = json.loads(path.read_text())
-    record["scores"] = score(checkpoint.load(_weights(run, results)), run.seed, load_mnist().test[: run.test_images])
+    record["scores"] = score_run(run, checkpoint.load(_weights(run, results)), load_mnist())
     record["scored"] = provenance()
     _write(path, record)
     return path
@@ -275,12 +339,12 @@ def collect(results=RESULTS):
     for path in sorted((Path(results) / "runs").glob("*.json")):
         record = json.loads(path.read_text())
         if "baselines" in record:
-            start = ("baseline", np.nan, record["seed"], "")
+            start = ("baseline", np.nan, record["seed"], "", "")
         else:
-            run = Run(record["df"], record["seed"], record["backend"], record["epochs"])
-            start = (run.model, run.df or np.inf, run.seed, run.backend)
+            run = Run(**{field.name: record[field.name] for field in fields(Run) if field.name in record})
+            start = (run.model, run.df or np.inf, run.seed, run.backend, run.study)
         rows += [(*start, metric, mask, method, float(f"{value:.7g}")) for metric, mask, method, value in record["scores"]]
-    columns = ["model", "nu", "seed", "backend", "metric", "mask", "method", "value"]
+    columns = ["model", "nu", "seed", "backend", "study", "metric", "mask", "method", "value"]
     table = pd.DataFrame(rows, columns=columns)
     checkpoint.write_atomically(Path(results) / "runs.csv", table.to_csv(index=False).encode())
     return table
@@ -294,10 +358,11 @@ def load_scores():
     return pd.read_csv(RESULTS / "runs.csv", keep_default_na=False)
 
 
-def scores_by_seed(metric, mask="", method="", backend="numpy"):
-    """One score of all finished full-length runs: a DataFrame with a row per seed and a column per model."""
+def scores_by_seed(metric, mask="", method="", backend="numpy", study=""):
+    """One score of all finished runs of a study (none: the full-length runs): a DataFrame, a row per seed, a column per model."""
     table = load_scores()
-    which = (table.metric == metric) & (table["mask"] == mask) & (table.method == method) & (table.backend == backend)
+    wanted = {"metric": metric, "mask": mask, "method": method, "backend": backend, "study": study}
+    which = np.logical_and.reduce([table[column] == value for column, value in wanted.items()])
     return table[which].pivot(index="seed", columns="model", values="value")
 
 
@@ -313,9 +378,9 @@ def mean_interval(values):
     return float(values.mean()), float(values.mean() - half_width), float(values.mean() + half_width)
 
 
-def load_history(model, seed=0, backend="numpy"):
+def load_history(model, seed=0, backend="numpy", study=""):
     """The loss history of a finished run: a dict of lists, one entry per epoch (see `train.History`)."""
-    path = RESULTS / "runs" / f"{model}-{backend}-{seed}.json"
+    path = RESULTS / "runs" / f"{model}-{backend}-{seed}{study and '-' + study}.json"
     if not path.exists():
         finished = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))
         raise ValueError(f"there is no finished run of model {model!r} with seed {seed} ({backend}); there are {finished}")
@@ -354,19 +419,21 @@ def main(arguments=None):
     parser.add_argument("--dask", metavar="ADDRESS", help="run on the workers of this Dask scheduler, e.g. tcp://host:8786")
     parser.add_argument("--quick", action="store_true", help="a rehearsal of everything, into results/quick")
     parser.add_argument("--only", metavar="MODEL", nargs="+", help="these models only, e.g. gaussian t21")
+    parser.add_argument("--study", metavar="NAME", nargs="+", help="these studies only; protocol stands for the full-length runs")
     parser.add_argument(
         "--score-again", action="store_true", help="train nothing, score the stored weights of finished runs again"
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to (default: the repository's results/)")
     options = parser.parse_args(arguments)
     results = options.results.absolute() / ("quick" if options.quick else "")
-    runs = rehearsal() if options.quick else sweep()
-    if options.only:
-        known = sorted({run.model for run in runs})
-        unknown = [name for name in options.only if name not in known]
-        if unknown:
-            parser.error(f"unknown model {unknown[0]!r}; choose from {', '.join(known)}")
-        runs = [run for run in runs if run.model in options.only]
+    runs = rehearsal() if options.quick else sweep() + studies()
+    for names, name_of in ((options.only, lambda run: run.model), (options.study, lambda run: run.study or "protocol")):
+        if names:
+            known = sorted({name_of(run) for run in runs})
+            unknown = [name for name in names if name not in known]
+            if unknown:
+                parser.error(f"{unknown[0]!r} is not one of {', '.join(known)}")
+            runs = [run for run in runs if name_of(run) in names]
     if options.jobs < 1:
         parser.error(f"--jobs must be 1 or more, got {options.jobs}")
 
