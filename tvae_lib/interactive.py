@@ -6,15 +6,18 @@ are off, or where only pictures are shown, a still of the same message stands in
 
 import base64
 import io
+import itertools
 import json
 import math
 import numbers
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from scipy import stats
+from scipy.special import expit
 
 from . import impute
 from .data import load_mnist
@@ -24,6 +27,7 @@ from .masks import random_squares
 from .metrics import mse_missing
 from .page_weights import pack
 from .plots import GREY, colour
+from .vae_numpy import VAE
 
 JS = Path(__file__).parent / "js"
 
@@ -32,8 +36,8 @@ class LiveFigure:
     """One self-contained HTML figure and its still picture; the last expression of a cell shows it.
 
     kind: names js/<kind>_explorer.js, and .css if it has a style of its own; settings: numbers, or lists of them, handed to the
-    script; still: matplotlib figure; alt: what it shows, in words; parts: further files of js/ that the script needs; payload: JSON texts by name that it
-    looks up in the page (each is needed once per page, whichever figure brings it).
+    script; still: matplotlib figure; alt: what it shows, in words; parts: further files of js/ that the script needs; payload: JSON
+    texts that it looks up in the page by name (each must be there once, whichever figure brings it).
     """
 
     def __init__(self, kind, settings, still, alt, parts=(), payload=None):
@@ -158,8 +162,8 @@ def playground(seed=0):
         pictures += [filled, np.abs(filled - image)]
     words = " and ".join(f"{error:.3f} ({title})" for title, error in errors.items())
     alt = (
-        f"A handwritten {label}; the same with {missing.sum()} pixels hidden under squares; how pseudo-Gibbs fills it in with each of the "
-        f"two models, and where it errs. Mean squared error on the missing pixels: {words}."
+        f"A handwritten {label}; the same with {missing.sum()} pixels hidden under squares; how pseudo-Gibbs fills it in with each "
+        f"of the two models, and where it errs. Mean squared error on the missing pixels: {words}."
     )
     figure = _digits_figure(titles, pictures)
     return LiveFigure("playground", {"seed": seed}, figure, alt, parts=("network", "digits"), payload=payload)
@@ -190,8 +194,8 @@ def latent_explorer(seed=0, weights=True):
     if weights:
         payload |= {f"{name}-decoder": pack(model, "decoder") for name, model in models.items()}
     alt = (
-        f"A handwritten {labels[0]}, and for each of the two models what its decoder makes of the digit's code, and of the code with its "
-        "most active coordinate moved down and up by 2: the shape changes smoothly into another."
+        f"A handwritten {labels[0]}, and for each of the two models what its decoder makes of the digit's code, and of the code with "
+        "its most active coordinate moved down and up by 2: the shape changes smoothly into another."
     )
     figure = _digits_figure(titles, pictures)
     return LiveFigure("latent", {"seed": seed}, figure, alt, parts=("network", "digits"), payload=payload)
@@ -219,6 +223,89 @@ def _digits_figure(titles, images):
         axis.set_title(title, fontsize=8)
         axis.set_axis_off()
     return figure
+
+
+# Where the boxes of the backpropagation figure stand: (along the flow, across it), as in js/backprop_explorer.js.
+NETWORK = {
+    **{f"x[{i}]": (0, i - 0.5) for i in range(2)},
+    **{f"e1[{i}]": (1, i - 1) for i in range(3)},
+    **{"logvar": (2, -1), "mu": (2, 0), "eps": (2, 1), "sigma": (3, -1), "z": (3, 0), "kl": (3, 2)},
+    **{f"d1[{i}]": (4, i - 1) for i in range(3)},
+    **{f"logits[{i}]": (5, i - 0.5) for i in range(2)},
+    **{f"pi[{i}]": (6, i - 0.5) for i in range(2)},
+    **{"reconstr.": (7, 0), "loss": (7, 2)},
+}
+
+
+def backprop_explorer(model, x, eps):
+    """Forward and backward pass of a small VAE, step by step: every value, every derivative, and the line of code that makes it.
+
+    model: `VAE` with sizes (2, 3, 1); its family is where the figure starts, the reader can switch to others with the same weights.
+    x: the two pixels of one image, in [0, 1]; eps: the noise, one number. Returns a LiveFigure.
+    """
+    if not isinstance(model, VAE) or model.sizes != (2, 3, 1):
+        raise ValueError(f"model must be a NumPy VAE with sizes (2, 3, 1), got {getattr(model, 'sizes', model)!r}")
+    gaussian = isinstance(model.family, Gaussian)
+    if not gaussian and (model.kl == "exact" or not isinstance(model.family, StudentT)):
+        raise ValueError(f'model must be a Gaussian VAE or a t-VAE with kl="sample", got {model.family!r} with kl={model.kl!r}')
+    x = np.asarray(x, float).reshape(1, -1)
+    eps = _within("eps", eps, -10, 10)
+    values, derivatives = _backprop_values(model, x, np.full((1, 1), eps))
+    figure = Figure(figsize=(8, 2.9), layout="constrained")
+    axis = figure.subplots()
+    axis.set(xlim=(-0.5, 7.5), ylim=(2.45, -1.45))
+    axis.axis("off")
+    for start, end in _network_wires():
+        axis.plot(*zip(NETWORK[start], NETWORK[end], strict=True), color="#bbbbbb", linewidth=0.9, zorder=1)
+    for name, (along, across) in NETWORK.items():
+        frame = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": GREY}
+        text = f"{name}\n{values[name]:.3f}\n{f'd {derivatives[name]:.3f}' if name in derivatives else ' '}"
+        axis.text(along, across, text, ha="center", va="center", fontsize=8, bbox=frame, zorder=2)
+    family = "the Gaussian VAE" if gaussian else f"the t-VAE with nu = {model.family.df:g}"
+    alt = (
+        f"A network of two pixels, three hidden units, one latent code and back, for {family}. Every box holds a value and, after d, "
+        f"the derivative of the loss. The loss is {values['loss']:.3f}, its derivative with respect to z {derivatives['z']:.3f}."
+    )
+    names = [f"{half}.{i}" for half in ("encoder", "decoder") for i in range(2)]
+    layers = [[model.params[f"{name}.{part}"].astype(float).tolist() for part in ("weight", "bias")] for name in names]
+    settings = {"df": 0.0 if gaussian else model.family.df, "exact": int(model.kl == "exact")}  # df = 0 stands for the Gaussian
+    settings |= {"eps": eps, "x": x[0].tolist(), "layers": layers}
+    return LiveFigure("backprop", settings, figure, alt, parts=("backprop",))
+
+
+def _network_wires():
+    """The pairs of boxes that a line joins."""
+    stages = [["x"], ["e1"], ["mu", "logvar"], [], ["z"], ["d1"], ["logits"], [], ["pi"], ["reconstr."], ["loss"]]
+    pairs = [pair for before, after in pairwise(stages) for pair in itertools.product(before, after)]
+    pairs += [("mu", "z"), ("logvar", "sigma"), ("sigma", "z"), ("eps", "z"), ("z", "kl"), ("kl", "loss")]
+    of = {
+        kind: [name for name in NETWORK if name.split("[")[0] == kind]
+        for kind in itertools.chain(*stages, ("eps", "sigma", "kl"))
+    }
+    wires = [wire for first, second in pairs for wire in itertools.product(of[first], of[second])]
+    return [*wires, *zip(of["logits"], of["pi"], strict=True)]
+
+
+def _backprop_values(model, x, eps):
+    """The numbers in the boxes: values of the forward pass, derivatives of the loss. Two dicts by the names of NETWORK."""
+    loss, grads = model.loss_and_grad(x, eps)
+    mu, logvar = model.encode(x)
+    sigma = np.exp(0.5 * logvar)
+    z = mu + sigma * eps
+    logits = model.decode(z)
+    dz = model.reconstruction_and_dz(x, z)[1] - (0 if model.kl == "exact" else model.family.score(z))
+    dmu, dlogvar = grads["encoder.1.bias"]
+    forward = {"x": x, "e1": model._forward("encoder", x)[1], "mu": mu, "logvar": logvar, "eps": eps, "sigma": sigma, "z": z}
+    forward |= {"d1": model._forward("decoder", z)[1], "logits": logits, "pi": expit(logits)}
+    forward |= {"reconstr.": loss.reconstruction, "kl": loss.kl, "loss": loss.total}
+    backward = {"e1": grads["encoder.0.bias"], "mu": dmu, "logvar": dlogvar, "sigma": 2 * dlogvar / sigma, "z": dz}
+    backward |= {"d1": grads["decoder.0.bias"], "logits": grads["decoder.1.bias"]}
+
+    def by_box(found):
+        flat = ((name, i, float(value)) for name, array in found.items() for i, value in enumerate(np.ravel(array)))
+        return {f"{name}[{i}]" if f"{name}[0]" in NETWORK else name: value for name, i, value in flat}
+
+    return by_box(forward), by_box(backward)
 
 
 def _finish(*axes):
