@@ -36,8 +36,8 @@ class LiveFigure:
     """One self-contained HTML figure and its still picture; the last expression of a cell shows it.
 
     kind: names js/<kind>_explorer.js, and .css if it has a style of its own; settings: numbers, or lists of them, handed to the
-    script; still: matplotlib figure; alt: what it shows, in words; parts: further files of js/ that the script needs; payload: JSON
-    texts that it looks up in the page by name (each must be there once, whichever figure brings it).
+    script; still: matplotlib figure; alt: what it shows, in words; parts: further files of js/ that the script needs; payload:
+    JSON texts that it looks up in the page by name (each must be there once, whichever figure brings it).
     """
 
     def __init__(self, kind, settings, still, alt, parts=(), payload=None):
@@ -162,8 +162,8 @@ def playground(seed=0):
         pictures += [filled, np.abs(filled - image)]
     words = " and ".join(f"{error:.3f} ({title})" for title, error in errors.items())
     alt = (
-        f"A handwritten {label}; the same with {missing.sum()} pixels hidden under squares; how pseudo-Gibbs fills it in with each "
-        f"of the two models, and where it errs. Mean squared error on the missing pixels: {words}."
+        f"A handwritten {label}; the same with {missing.sum()} pixels hidden under squares; how pseudo-Gibbs fills it in with "
+        f"each of the two models, and where it errs. Mean squared error on the missing pixels: {words}."
     )
     figure = _digits_figure(titles, pictures)
     return LiveFigure("playground", {"seed": seed}, figure, alt, parts=("network", "digits"), payload=payload)
@@ -194,8 +194,8 @@ def latent_explorer(seed=0, weights=True):
     if weights:
         payload |= {f"{name}-decoder": pack(model, "decoder") for name, model in models.items()}
     alt = (
-        f"A handwritten {labels[0]}, and for each of the two models what its decoder makes of the digit's code, and of the code with "
-        "its most active coordinate moved down and up by 2: the shape changes smoothly into another."
+        f"A handwritten {labels[0]}, and for each of the two models what its decoder makes of the digit's code, and of the code "
+        "with its most active coordinate moved down and up by 2: the shape changes smoothly into another."
     )
     figure = _digits_figure(titles, pictures)
     return LiveFigure("latent", {"seed": seed}, figure, alt, parts=("network", "digits"), payload=payload)
@@ -217,7 +217,7 @@ def _pixels(x):
 
 
 def _digits_figure(titles, images):
-    figure = Figure(figsize=(8, 1.7), layout="constrained")
+    figure = Figure(figsize=(8, 1.5), layout="constrained")
     for axis, title, image in zip(figure.subplots(1, len(images)), titles, images, strict=True):
         axis.imshow(image.reshape(28, 28), cmap=colormaps["gray"].with_extremes(bad="#e8a0a0"), vmin=0, vmax=1)
         axis.set_title(title, fontsize=8)
@@ -240,7 +240,7 @@ NETWORK = {
 def backprop_explorer(model, x, eps):
     """Forward and backward pass of a small VAE, step by step: every value, every derivative, and the line of code that makes it.
 
-    model: `VAE` with sizes (2, 3, 1); its family is where the figure starts, the reader can switch to others with the same weights.
+    model: `VAE` with sizes (2, 3, 1); its family is shown first; the reader can switch to others with the same weights.
     x: the two pixels of one image, in [0, 1]; eps: the noise, one number. Returns a LiveFigure.
     """
     if not isinstance(model, VAE) or model.sizes != (2, 3, 1):
@@ -263,8 +263,8 @@ def backprop_explorer(model, x, eps):
         axis.text(along, across, text, ha="center", va="center", fontsize=8, bbox=frame, zorder=2)
     family = "the Gaussian VAE" if gaussian else f"the t-VAE with nu = {model.family.df:g}"
     alt = (
-        f"A network of two pixels, three hidden units, one latent code and back, for {family}. Every box holds a value and, after d, "
-        f"the derivative of the loss. The loss is {values['loss']:.3f}, its derivative with respect to z {derivatives['z']:.3f}."
+        f"A network of two pixels, three hidden units, one latent code and back, for {family}. Every box holds a value and, "
+        f"after d, the derivative of the loss. The loss is {values['loss']:.3f}, its derivative for z is {derivatives['z']:.3f}."
     )
     names = [f"{half}.{i}" for half in ("encoder", "decoder") for i in range(2)]
     layers = [[model.params[f"{name}.{part}"].astype(float).tolist() for part in ("weight", "bias")] for name in names]
@@ -278,10 +278,8 @@ def _network_wires():
     stages = [["x"], ["e1"], ["mu", "logvar"], [], ["z"], ["d1"], ["logits"], [], ["pi"], ["reconstr."], ["loss"]]
     pairs = [pair for before, after in pairwise(stages) for pair in itertools.product(before, after)]
     pairs += [("mu", "z"), ("logvar", "sigma"), ("sigma", "z"), ("eps", "z"), ("z", "kl"), ("kl", "loss")]
-    of = {
-        kind: [name for name in NETWORK if name.split("[")[0] == kind]
-        for kind in itertools.chain(*stages, ("eps", "sigma", "kl"))
-    }
+    kinds = {name.split("[")[0] for name in NETWORK}
+    of = {kind: [name for name in NETWORK if name.split("[")[0] == kind] for kind in kinds}
     wires = [wire for first, second in pairs for wire in itertools.product(of[first], of[second])]
     return [*wires, *zip(of["logits"], of["pi"], strict=True)]
 

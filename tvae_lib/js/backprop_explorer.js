@@ -284,7 +284,7 @@ start("backprop", (root) => {
   const families = [
     { text: "Gaussian, exact KL", df: Infinity, exact: true },
     { text: "Gaussian, one draw", df: Infinity, exact: false },
-    ...shapes.map((shape) => ({ text: `t, ν = ${shape}, one draw`, df: shape, exact: false })),
+    ...shapes.map((shape) => ({ text: `t, ν = ${shape}`, df: shape, exact: false })),
   ];
   let family = families.find((one) => one.df === (df || Infinity) && Number(one.exact) === Number(root.dataset.exact));
   let [step, numbers, steps] = [0, {}, []];
@@ -363,7 +363,7 @@ start("backprop", (root) => {
     const head = inputs.map(([name, key]) => `<th scope="col">${name}<br>${written(key)}</th>`).join("");
     const rows = names.map((name, o) => {
       const cells = inputs.map((_, k) => `<td>${written(`grad.${layer}.weight.${o}.${k}`)}</td>`).join("");
-      return `<tr><th scope="row">${name}<br>${written(keys[o])}</th>${cells}<td>${written(`grad.${layer}.bias.${o}`)}</td></tr>`;
+      return `<tr><th scope="row">${name} ${written(keys[o])}</th>${cells}<td>${written(`grad.${layer}.bias.${o}`)}</td></tr>`;
     });
     return `<table><thead><tr><td></td>${head}<th scope="col">bias<br>1</th></tr></thead><tbody>${rows.join("")}</tbody></table>`;
   }
@@ -404,9 +404,9 @@ start("backprop", (root) => {
   }
 
   function drawNetwork() {
-    const { sources = [], nodes, wires = [] } = steps[step];
+    const { sources = [], nodes, wires = [], table: entries } = steps[step]; // where wires get their gradient, nothing moves: no tips
     const direction = step > 10 && step < LAST ? "backward" : "forward";
-    const [boxWidth, boxHeight] = [60, 50];
+    const [boxWidth, boxHeight] = [64, 50];
     const available = picture.clientWidth;
     const wide = available >= 620;
     const along = wide ? Math.min(112, (available - boxWidth - 4) / 7) : 70;
@@ -439,7 +439,7 @@ start("backprop", (root) => {
         const points = wire(first, second);
         const path = points.map((point) => toXY(point).map((v) => v.toFixed(1)).join(" "));
         parts.push(`<path class="tvae-${kind}" d="M${path[0]}${path.length === 4 ? `C${path.slice(1).join(" ")}` : `L${path[1]}`}"/>`);
-        if (active) {
+        if (active && !entries) {
           const [tip, before] = (direction === "forward" ? points.slice(-2).reverse() : points.slice(0, 2)).map(toXY);
           const angle = (Math.atan2(tip[1] - before[1], tip[0] - before[0]) * 180) / Math.PI;
           const at = `translate(${tip.map((v) => v.toFixed(1)).join(" ")}) rotate(${angle.toFixed(1)})`;
