@@ -52,9 +52,8 @@ class LiveFigure:
     def _repr_html_(self):
         names = ("numerics", "panel", *self.parts, f"{self.kind}_explorer")
         scripts = "\n".join((JS / f"{name}.js").read_text("utf-8") for name in names)
-        styles = "".join(
-            path.read_text("utf-8") for path in (JS / "explorer.css", JS / f"{self.kind}_explorer.css") if path.exists()
-        )
+        sheets = [JS / f"{name}.css" for name in ("explorer", *self.parts, f"{self.kind}_explorer")]
+        styles = "".join(sheet.read_text("utf-8") for sheet in sheets if sheet.exists())
         data = " ".join(f'data-{name}="{value!r}"' for name, value in self.settings.items())
         picture = base64.b64encode(self._png).decode()
         payload = "".join(
@@ -189,7 +188,7 @@ def latent_explorer(seed=0, weights=True):
             z = mu[:1].copy()
             z[0, most] += value
             titles.append(f"{MODELS[name][1]} {value:+d}" if value else MODELS[name][1])
-            pictures.append(1 / (1 + np.exp(-model.decode(z))))
+            pictures.append(expit(model.decode(z)))
     payload = {"latent": json.dumps(data)}
     if weights:
         payload |= {f"{name}-decoder": pack(model, "decoder") for name, model in models.items()}

@@ -1,0 +1,446 @@
+// The playground: fill in the missing pixels of a digit with both models, pass by pass.
+
+const METHODS = [["single", "single pass"], ["gibbs", "pseudo-Gibbs"], ["code", "best code"]];
+const METHOD_NOTES = {
+  single: "Single pass: the image is encoded once, with zeros for what is missing; every pass decodes another draw of its code. The result is the average of all passes so far.",
+  gibbs: "Pseudo-Gibbs: every pass encodes the image, decodes one draw, and puts the decoded values in place of the missing pixels. The result is the average of the second half of the passes so far.",
+  code: "Best code: five passes of pseudo-Gibbs, then every pass moves the code along the gradient of log p(observed pixels | z) p(z). The result is the last decoding, so there is no spread.",
+};
+const WHITE_SPREAD = 0.3; // the standard deviation that is drawn white
+const MAX_SEED = 9999;
+
+// Bits or half-bytes as text for an address, and back; null where the text is no such thing.
+function toAddress(numbers, max) {
+  const per = max === 1 ? 8 : 2;
+  const bytes = new Uint8Array(numbers.length / per);
+  numbers.forEach((number, i) => (bytes[Math.floor(i / per)] |= number << ((8 / per) * (i % per))));
+  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+function fromAddress(text, max) {
+  const per = max === 1 ? 8 : 2;
+  if (!/^[\w-]+$/.test(text) || text.length !== Math.ceil(((PIXELS / per) * 4) / 3)) return null;
+  const bytes = fromBase64(text.replaceAll("-", "+").replaceAll("_", "/"));
+  return Uint8Array.from({ length: PIXELS }, (_, i) => (bytes[Math.floor(i / per)] >> ((8 / per) * (i % per))) & max);
+}
+
+start("playground", (root) => {
+  const models = shippedModels();
+  const digits = shipped("digits");
+  const images = shippedImages(digits);
+  const state = {};
+  let results = []; // one per model: { decodings, errors }
+  let slow = false;
+
+  // The state: which digit, which mask, which method, which seed.
+
+  function maskOf(kind) {
+    const { uniform } = generator(state.seed);
+    if (kind === "random") return randomPixels(uniform, 0.3);
+    if (kind === "squares") return randomSquares(uniform, 50, 4);
+    if (kind === "half") return new Uint8Array(PIXELS).fill(1, PIXELS / 2);
+    return new Uint8Array(PIXELS);
+  }
+
+  function setMask(kind) {
+    state.mask = kind;
+    state.missing = maskOf(kind);
+  }
+
+  function setDigit(row) {
+    state.row = row;
+    state.image = row === null ? new Float32Array(PIXELS) : images[digits.rows.indexOf(row)].slice();
+  }
+
+  function readAddress() {
+    const asked = new URLSearchParams(location.hash.slice(1));
+    const row = Number(asked.get("digit"));
+    const drawn = fromAddress(asked.get("pixels") ?? "", 15);
+    const seed = Number(asked.get("seed"));
+    state.seed = Number.isInteger(seed) && seed >= 0 && seed <= MAX_SEED ? seed : 0;
+    state.method = METHODS.some(([name]) => name === asked.get("method")) ? asked.get("method") : "gibbs";
+    setDigit(asked.has("digit") && digits.rows.includes(row) ? row : digits.rows[digits.rows.length - 4]);
+    if (drawn) [state.row, state.image] = [null, Float32Array.from(drawn, (value) => value / 15)];
+    setMask(["random", "squares", "half", "none"].includes(asked.get("mask")) ? asked.get("mask") : "squares");
+    const own = fromAddress(asked.get("mask") ?? "", 1);
+    if (own) [state.mask, state.missing] = ["own", own];
+    return ["digit", "pixels", "mask", "method", "seed"].some((key) => asked.has(key));
+  }
+
+  function address() {
+    const own = state.mask === "own" ? toAddress(state.missing, 1) : state.mask;
+    const digit = state.row === null ? ["pixels", toAddress(Array.from(state.image, (v) => Math.round(15 * v)), 15)] : ["digit", state.row];
+    return "#" + new URLSearchParams([digit, ["mask", own], ["method", state.method], ["seed", state.seed]]);
+  }
+
+  // The models.
+
+  // Noise for every pass. Both models have the same normal draws; for t each is divided by its own root of V / df.
+  function noise(df) {
+    const next = df === Infinity ? generator(state.seed).normal : ((draw) => () => draw().t)(studentDraws(state.seed, df));
+    return Array.from({ length: DRAWS }, () => Array.from({ length: 10 }, next));
+  }
+
+  function compute() {
+    const began = performance.now();
+    results = models.map((model) => {
+      const decodings = runPasses(model, state.method, state.image, state.missing, noise(model.df));
+      const errors = decodings.map((_, i) => errorOnMissing(state.image, summary(state.method, decodings, i + 1).mean, state.missing));
+      return { decodings, errors };
+    });
+    slow = performance.now() - began > 60;
+  }
+
+  let pending = false;
+  function recompute() {
+    stop();
+    if (!pending) {
+      requestAnimationFrame(() => {
+        pending = false;
+        compute();
+        pass.set(DRAWS);
+      });
+    }
+    pending = true;
+  }
+
+  root.__playground = {
+    run({ model, method = "single", image, missing, eps }) {
+      const net = models.find(({ name }) => name === model);
+      const decodings = runPasses(net, method, Float32Array.from(image), missing, eps);
+      return Array.from(summary(method, decodings, decodings.length).mean);
+    },
+    // Milliseconds that one pass, an encoding and a decoding, takes on average.
+    time(passes = 100) {
+      const eps = Array.from({ length: passes }, () => new Array(10).fill(0));
+      const began = performance.now();
+      runPasses(models[0], "gibbs", images[0], maskOf("random"), eps);
+      return (performance.now() - began) / passes;
+    },
+    address,
+  };
+
+  // The editor.
+
+  const editor = picture("What the models see (red: missing)");
+  const cursor = element("div", { class: "tvae-cursor", "aria-hidden": "true" });
+  const here = { row: 14, column: 14 };
+  let [tool, size] = ["erase", 3];
+  const spot = element("div", { class: "tvae-spoken", "aria-live": "polite" });
+  const saySpot = announcer(spot);
+  editor.canvas.after(cursor);
+  editor.node.classList.add("tvae-editor");
+  for (const [name, value] of Object.entries({
+    tabindex: 0,
+    role: "application",
+    "aria-roledescription": "picture to work on",
+    "data-lm-suppress-shortcuts": "true",
+  })) {
+    editor.canvas.setAttribute(name, value);
+  }
+
+  // Apply the tool around (x, y), in pixels. Erasing takes whole pixels in a square; ink has a soft edge, as in MNIST.
+  function touch(x, y) {
+    const reach = (size - 1) / 2;
+    for (let row = 0; row < SIDE; row += 1) {
+      for (let column = 0; column < SIDE; column += 1) {
+        const [dx, dy] = [Math.abs(column + 0.5 - x), Math.abs(row + 0.5 - y)];
+        const i = row * SIDE + column;
+        if (tool === "erase" || tool === "restore") {
+          if (Math.max(dx, dy) > reach + 0.5) continue;
+          state.missing[i] = tool === "erase" ? 1 : 0;
+          state.mask = "own";
+        } else {
+          const ink = Math.min(1, Math.max(0, reach + 1 - Math.hypot(dx, dy)));
+          if (ink === 0) continue;
+          state.image[i] = tool === "ink" ? Math.max(state.image[i], ink) : Math.min(state.image[i], 1 - ink);
+          if (state.row !== null) thumbnails.set("own");
+          state.row = null;
+        }
+      }
+    }
+  }
+
+  function edited(final) {
+    if (slow && !final) paintEditor(); // on a slow machine the models wait until the finger is lifted
+    else recompute();
+  }
+
+  let last = null;
+  const position = (event) => {
+    const box = editor.canvas.getBoundingClientRect();
+    return [((event.clientX - box.left) / box.width) * SIDE, ((event.clientY - box.top) / box.height) * SIDE];
+  };
+  editor.canvas.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    editor.canvas.setPointerCapture(event.pointerId);
+    last = position(event);
+    touch(...last);
+    edited(false);
+  });
+  editor.canvas.addEventListener("pointermove", (event) => {
+    if (!last) return;
+    const next = position(event);
+    const steps = Math.max(1, Math.ceil(2 * Math.hypot(next[0] - last[0], next[1] - last[1])));
+    for (let i = 1; i <= steps; i += 1) touch(...[0, 1].map((axis) => last[axis] + ((next[axis] - last[axis]) * i) / steps));
+    last = next;
+    edited(false);
+  });
+  for (const kind of ["pointerup", "pointercancel"]) {
+    editor.canvas.addEventListener(kind, () => {
+      if (last) edited(true);
+      last = null;
+    });
+  }
+
+  function showCursor() {
+    cursor.style.left = `${(100 * here.column) / SIDE}%`;
+    cursor.style.top = `${(100 * here.row) / SIDE}%`;
+    const i = here.row * SIDE + here.column;
+    const pixel = state.missing[i] ? "missing" : `ink ${Math.round(100 * state.image[i])} per cent`;
+    saySpot(`row ${here.row + 1}, column ${here.column + 1}: ${pixel}`);
+  }
+  editor.canvas.addEventListener("keydown", (event) => {
+    const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], " ": [0, 0], Enter: [0, 0] };
+    const move = moves[event.key];
+    if (!move || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const within = (value) => Math.min(SIDE - 1, Math.max(0, value));
+    [here.row, here.column] = [within(here.row + move[0]), within(here.column + move[1])];
+    if (event.key === " " || event.key === "Enter" || event.shiftKey) {
+      touch(here.column + 0.5, here.row + 0.5);
+      edited(true);
+    }
+    showCursor();
+  });
+
+  // The controls.
+
+  const thumbnails = choices({
+    legend: "Digit",
+    className: "tvae-thumbnails",
+    options: [
+      ...digits.rows.map((row, i) => {
+        const thumbnail = picture("");
+        thumbnail.paint(images[i], `${digits.labels[i]}, test image ${row}`);
+        return [row, thumbnail.canvas];
+      }),
+      ["own", element("span", { class: "tvae-own" }, "draw one")],
+    ],
+    onChange: (value) => {
+      setDigit(value === "own" ? null : value);
+      if (value === "own") {
+        setMask("none");
+        tools.set((tool = "ink"));
+      } else if (state.mask === "none") {
+        setMask("squares");
+        tools.set((tool = "erase"));
+      }
+      recompute();
+    },
+  });
+  const toolNames = [["erase", "erase"], ["restore", "bring back"], ["ink", "draw ink"], ["clean", "remove ink"]];
+  const tools = choices({ legend: "Finger, mouse or space key", options: toolNames, start: tool, onChange: (value) => (tool = value) });
+  const sizes = choices({ legend: "Brush, pixels", options: [1, 3, 5].map((n) => [n, n]), start: size, onChange: (value) => (size = value) });
+  const methods = choices({
+    legend: "Method",
+    options: METHODS,
+    onChange: (value) => {
+      state.method = value;
+      recompute();
+    },
+  });
+  const masks = [["30 % at random", "random"], ["50 squares", "squares"], ["Lower half", "half"], ["Nothing", "none"]].map(([text, kind]) =>
+    pushButton(text, () => {
+      setMask(kind);
+      recompute();
+    }),
+  );
+  const maskGroup = element("fieldset", { class: "tvae-choices" }, element("legend", {}, "Missing"), ...masks);
+  const seedId = uniqueId("tvae");
+  const seedBox = element("input", { type: "number", id: seedId, min: 0, max: MAX_SEED, step: 1, inputmode: "numeric" });
+  function setSeed(seed) {
+    state.seed = seed;
+    seedBox.value = seed;
+    if (state.mask !== "own") setMask(state.mask);
+    recompute();
+  }
+  seedBox.addEventListener("change", () => {
+    const seed = Math.round(Number(seedBox.value));
+    setSeed(seed >= 0 && seed <= MAX_SEED ? seed : state.seed);
+  });
+  const another = pushButton("Another", () => setSeed((state.seed + 1) % (MAX_SEED + 1)));
+  another.setAttribute("aria-label", "Another seed");
+  const seeds = element("div", { class: "tvae-seed" }, element("label", { for: seedId }, "Seed of mask and noise"), seedBox, another);
+
+  const pass = control({
+    label: "passes",
+    symbol: "pass",
+    values: Array.from({ length: DRAWS }, (_, i) => i + 1),
+    start: DRAWS,
+    onChange: (value) => {
+      shown = Math.round(value);
+      draw();
+    },
+  });
+  let shown = DRAWS;
+  let timer = null;
+  function stop() {
+    clearInterval(timer);
+    timer = null;
+    playButton.textContent = "Play";
+  }
+  const playButton = pushButton("Play", () => {
+    if (timer) return stop();
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return pass.set(DRAWS); // no animation: the last pass at once
+    if (shown === DRAWS) pass.set(1);
+    playButton.textContent = "Pause";
+    timer = setInterval(() => {
+      if (!root.isConnected || shown >= DRAWS) stop();
+      else pass.set(shown + 1);
+    }, 300);
+  });
+  const step = (change) => () => {
+    stop();
+    pass.set(change);
+  };
+  const firstButton = pushButton("First pass", step(1));
+  const nextButton = pushButton("Next pass", () => step(Math.min(DRAWS, shown + 1))());
+  const linkNote = element("span", { class: "tvae-note", role: "status" });
+  const link = pushButton("Link to this state", () => {
+    history.replaceState(history.state, "", address());
+    linkNote.textContent = "The address of this page now holds digit, mask, method and seed.";
+  });
+  const wholeBox = element("input", { type: "checkbox" });
+  wholeBox.addEventListener("change", () => draw());
+  const whole = element("label", { class: "tvae-check" }, wholeBox, "show what the models say about all pixels, not only the missing ones");
+
+  // The pictures.
+
+  const columns = [["last", "this pass"], ["result", "result"], ["error", "its error"], ["spread", "its spread"]];
+  const rows = models.map(({ name }) => {
+    const pictures = Object.fromEntries(columns.map(([key, caption]) => [key, picture(caption)]));
+    const title = element("div", { class: "tvae-title", style: `color:${COLOURS[name]}` }, TITLES[name]);
+    const node = element("div", { class: "tvae-row" }, title, ...columns.map(([key]) => pictures[key].node));
+    return { name, pictures, node };
+  });
+  const holder = element("div", { class: "tvae-chart" });
+  const values = element("div", { class: "tvae-values" });
+  const sentence = element("p", { class: "tvae-sentence" });
+  const method = element("p", { class: "tvae-note" });
+  const live = element("div", { class: "tvae-spoken", "aria-live": "polite" });
+  const say = announcer(live);
+  root.setAttribute("role", "group");
+  root.setAttribute("aria-label", "Playground");
+  root.append(
+    thumbnails.node,
+    element(
+      "div",
+      { class: "tvae-work" },
+      editor.node,
+      element("div", { class: "tvae-side" }, maskGroup, tools.node, sizes.node, methods.node, seeds, element("div", {}, link, " ", linkNote)),
+    ),
+    element(
+      "div",
+      { class: "tvae-controls" },
+      pass.node,
+      element("div", { class: "tvae-buttons" }, firstButton, nextButton, playButton),
+    ),
+    ...rows.map(({ node }) => node),
+    whole,
+    values,
+    sentence,
+    element("div", { class: "tvae-title tvae-chart-title" }, "Error of the result on the missing pixels, pass by pass"),
+    holder,
+    method,
+    element(
+      "p",
+      { class: "tvae-note" },
+      `White is 1 in the pictures and errors, and ${WHITE_SPREAD} and above in the spread, the standard deviation over the passes that are averaged. ` +
+        "By keyboard: tab to the picture, move with the arrow keys, press space to apply the tool, hold shift to apply it while moving.",
+    ),
+    live,
+    spot,
+  );
+
+  function paintEditor() {
+    const count = state.missing.reduce((sum, bit) => sum + bit, 0);
+    const what = state.row === null ? "A drawn digit" : `Test image ${state.row}`;
+    editor.paint(state.image, `${what}, ${count} of ${PIXELS} pixels missing. Arrow keys move, space applies the tool.`, 1, state.missing);
+    return count;
+  }
+
+  const number = (error) => (error < 0.1 ? error.toFixed(4) : error.toFixed(3));
+
+  function draw() {
+    if (!results.length) return;
+    const count = paintEditor();
+    const { image, missing } = state;
+    const left = errorOnMissing(image, new Float32Array(PIXELS), missing);
+    rows.forEach(({ name, pictures }, i) => {
+      const { decodings, errors } = results[i];
+      const { mean, spread } = summary(state.method, decodings, shown);
+      const fill = (values, observed) => (wholeBox.checked ? values : values.map((value, j) => (missing[j] ? value : observed[j])));
+      const result = fill(mean, image);
+      const title = TITLES[name];
+      const about = count ? `mean squared error on missing pixels ${number(errors[shown - 1])}` : "nothing is missing";
+      pictures.last.paint(fill(decodings[shown - 1], image), `${title}, pass ${shown} alone`);
+      pictures.result.paint(result, `${title}, result after ${shown} passes: ${about}`);
+      pictures.error.paint(result.map((value, j) => Math.abs(value - image[j])), `${title}, absolute error of the result; ${about}`);
+      const shownSpread = fill(spread, new Float32Array(PIXELS));
+      const most = Math.max(...shownSpread).toFixed(2);
+      pictures.spread.paint(shownSpread, `${title}, standard deviation over the averaged passes, at most ${most}`, WHITE_SPREAD);
+    });
+
+    holder.parentNode.classList.toggle("tvae-complete", count === 0);
+    const errors = results.map((result) => result.errors[shown - 1]);
+    const boxes = models.map(({ name }, i) => [name, TITLES[name], COLOURS[name], errors[i]]);
+    boxes.push(["black", "left black", COLOURS.grey, left]);
+    values.innerHTML = boxes
+      .map(
+        ([name, title, colour, error]) =>
+          `<div class="tvae-value" style="border-color:${colour}">${title} <small>(mean squared error)</small> ` +
+          `<span><b data-value="${name}">${count ? number(error) : "\u2013"}</b></span></div>`,
+      )
+      .join("");
+    const [gaussian, t] = errors;
+    const gap = Math.abs(gaussian - t) < 5e-5 ? "The two agree." : `${t < gaussian ? "t" : "The Gaussian"} is closer on this one.`;
+    const text = count
+      ? `Pass ${shown} of ${DRAWS}, ${count} pixels missing: Gaussian ${number(gaussian)}, t ${number(t)}. ${gap}`
+      : "Nothing is missing: erase something.";
+    sentence.textContent = text;
+    method.textContent = METHOD_NOTES[state.method];
+    say(text);
+
+    if (!count) holder.replaceChildren();
+    else {
+      const most = Math.max(...results.flatMap((result) => result.errors));
+      const tick = niceStep(most, 4);
+      drawChart(holder, {
+        width: Math.max(200, root.querySelector(".tvae-values").clientWidth),
+        height: 170,
+        x: [1, DRAWS],
+        y: [0, Math.max(Math.ceil((most / tick) * 1.02) * tick, 1e-3)],
+        xLabel: "passes",
+        curves: results.map((result, i) => ({ points: result.errors.map((error, j) => [j + 1, error]), colour: COLOURS[models[i].name], width: 2 })),
+        marks: results.map((result, i) => ({ points: [[shown, errors[i]]], colour: COLOURS[models[i].name], size: 5 })),
+        legend: models.map(({ name }) => ({ text: TITLES[name], colour: COLOURS[name] })),
+        legendRight: true,
+        label: `Error against passes. After pass 1: Gaussian ${number(results[0].errors[0])}, t ${number(results[1].errors[0])}; after pass ${DRAWS}: Gaussian ${number(results[0].errors[DRAWS - 1])}, t ${number(results[1].errors[DRAWS - 1])}.`,
+      });
+    }
+  }
+
+  function show() {
+    thumbnails.set(state.row ?? "own");
+    methods.set(state.method);
+    seedBox.value = state.seed;
+    compute();
+    pass.set(DRAWS);
+  }
+  readAddress();
+  show();
+  window.addEventListener("hashchange", () => readAddress() && show());
+  return draw;
+});

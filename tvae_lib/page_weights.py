@@ -1,0 +1,45 @@
+"""Trained weights in a form small enough for a web page: one byte per weight, as text.
+
+Every row of a weight matrix is stored as whole numbers from -127 to 127 and one float32 scale, the row's largest weight over
+127; biases stay float32. js/network.js reads it.
+"""
+
+import base64
+import copy
+import json
+
+import numpy as np
+
+
+def quantise(weight):
+    """A weight matrix (out, in) as int8 (out, in) and scale (out,) float32, with weight close to scale[:, None] * int8."""
+    scale = np.maximum(np.abs(weight).max(axis=1), 1e-30).astype(np.float32) / np.float32(127)
+    return np.round(weight / scale[:, None]).astype(np.int8), scale
+
+
+def _layers(model, part):
+    for i in range(len(model.sizes) - 1):
+        yield f"{part}.{i}", *quantise(model.params[f"{part}.{i}.weight"]), model.params[f"{part}.{i}.bias"].astype(np.float32)
+
+
+def rounded(model):
+    """A copy of a NumPy model with the weights that the page will have; to measure what the rounding costs."""
+    twin = copy.copy(model)
+    twin.params = dict(model.params)
+    for part in ("encoder", "decoder"):
+        for name, whole, scale, _ in _layers(model, part):
+            twin.params[f"{name}.weight"] = scale[:, None] * whole
+    return twin
+
+
+def pack(model, part):
+    """One half of a NumPy model, "encoder" or "decoder", as JSON text.
+
+    sizes: the widths from input to output; df: degrees of freedom, null for the Gaussian; data: base64 of, first, the scale
+    and bias of layer after layer (float32, little-endian), then the weights of layer after layer, row by row (int8).
+    """
+    layers = list(_layers(model, part))
+    floats = b"".join(array.astype("<f4").tobytes() for _, _, scale, bias in layers for array in (scale, bias))
+    data = base64.b64encode(floats + b"".join(whole.tobytes() for _, whole, _, _ in layers)).decode()
+    sizes = [layers[0][1].shape[1], *(len(whole) for _, whole, _, _ in layers)]
+    return json.dumps({"sizes": sizes, "df": getattr(model.family, "df", None), "data": data})
