@@ -12,26 +12,40 @@ import pytest
 from scipy import stats
 
 import tvae_lib
-from tvae_lib.interactive import kl_explorer, sampling_explorer
+from tvae_lib.interactive import NETWORK, _backprop_values, backprop_explorer, kl_explorer, sampling_explorer
 from tvae_lib.latent import Gaussian, StudentT, kl_exact
 from tvae_lib.plots import GAUSSIAN, STUDENT_T
+from tvae_lib.vae_numpy import VAE
 
 JS = Path(tvae_lib.__file__).parent / "js"
 MU, SIGMA = np.array([-6, -2.5, -0.3, 0, 0.1, 1, 6]), np.array([0.05, 0.2, 0.9, 1, 1.5, 5])
 DF = np.array([1, 1.05, 1.5, 2, 3, 4.2, 10, 21, 50])
 
 
-def run_node(script, data):
-    """The JSON that a script prints, given numerics.js as `js` and `data`."""
+def run_node(script, data, file="numerics"):
+    """The JSON that a script prints, given a file of js/ as `js` and `data`."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed: the JavaScript of the live figures is not tested without it")
-    head = f"const js = require({json.dumps(str(JS / 'numerics.js'))}); const data = {json.dumps(data)};"
+    head = f"const js = require({json.dumps(str(JS / f'{file}.js'))}); const data = {json.dumps(data)};"
     done = subprocess.run(
         [node, "-e", f"{head} console.log(JSON.stringify({script}))"], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
     return np.array(json.loads(done.stdout))
+
+
+def small_vae(family, seed=19, kl=None):
+    """The network of the backpropagation figure, with weights of ordinary size."""
+    model = VAE(family, sizes=(2, 3, 1), dtype=np.float64, kl=kl)
+    rng = np.random.default_rng(seed)
+    for value in model.params.values():
+        value[...] = rng.normal(0, 0.8, value.shape)
+    return model
+
+
+def backprop_example():
+    return backprop_explorer(small_vae(StudentT(3)), x=(0.9, 0.2), eps=1.5)
 
 
 def test_kl_in_javascript_equals_kl_exact():
@@ -89,7 +103,57 @@ def test_sliders_step_through_round_numbers():
         assert ratios.min() > 1.01 and ratios.max() < 1.06  # even on a log axis, to the eye
 
 
-@pytest.mark.parametrize("make", [kl_explorer, sampling_explorer])
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("family, kl", [(Gaussian(), "exact"), (Gaussian(), "sample"), (StudentT(3), None), (StudentT(21), None)])
+def test_backpropagation_in_javascript(family, kl, seed):
+    model = small_vae(family, seed, kl)
+    rng = np.random.default_rng(seed)
+    x, eps = rng.random(2), rng.normal()
+    names = sorted({name.rsplit(".", 1)[0] for name in model.params})
+    net = {name: {part: model.params[f"{name}.{part}"].tolist() for part in ("weight", "bias")} for name in names}
+    data = {"net": net, "df": getattr(family, "df", 0), "exact": kl == "exact", "x": x.tolist(), "eps": eps}
+    script = """((family) => {
+        const v = js.backwardPass(data.net, family, js.forwardPass(data.net, family, data.x, data.eps));
+        const next = js.descend(data.net, v.grad, 0.1);
+        const after = js.forwardPass(next, family, data.x, data.eps);
+        const grads = data.names.flatMap((name) => [v.grad[name].weight.flat(), v.grad[name].bias].flat());
+        return [v.reconstruction, v.kl, after.loss, ...grads];
+    })({ df: data.df || Infinity, exact: data.exact })"""
+    found = run_node(script, data | {"names": names}, "backprop")
+    loss, grads = model.loss_and_grad([x], [[eps]])
+    for name, gradient in grads.items():
+        model.params[name] -= 0.1 * gradient
+    expected = [[loss.reconstruction[0], loss.kl[0], model.loss([x], [[eps]]).total]]
+    expected += [grads[f"{name}.{part}"].ravel() for name in names for part in ("weight", "bias")]
+    np.testing.assert_allclose(found, np.concatenate(expected), rtol=0, atol=1e-9)
+
+
+def test_still_of_the_backpropagation_figure_knows_every_box():
+    for model in (small_vae(StudentT(3)), small_vae(Gaussian())):
+        values, derivatives = _backprop_values(model, np.array([[0.9, 0.2]]), np.array([[1.5]]))
+        assert values.keys() == NETWORK.keys() and set(derivatives) < set(NETWORK)
+        _, grads = model.loss_and_grad([[0.9, 0.2]], [[1.5]])
+        dmu_by_hand = derivatives["z"] + (values["mu"] if model.kl == "exact" else 0)
+        assert derivatives["mu"] == grads["encoder.1.bias"][0] == pytest.approx(dmu_by_hand)
+
+
+@pytest.mark.parametrize(
+    "model, settings, message",
+    [
+        (VAE(Gaussian(), sizes=(2, 3, 2)), {}, r"^model must be a NumPy VAE with sizes \(2, 3, 1\), got \(2, 3, 2\)"),
+        ("model", {}, "^model must be a NumPy VAE .* got 'model'"),
+        (small_vae(StudentT(3), kl="exact"), {}, '^model must be .* kl="sample"'),
+        (small_vae(Gaussian()), {"x": (0.9, 1.2)}, r"^pixels must lie in \[0, 1\]"),
+        (small_vae(Gaussian()), {"x": (0.9,)}, r"^images must have shape \(n, 2\)"),
+        (small_vae(Gaussian()), {"eps": float("nan")}, "^eps must be a number"),
+    ],
+)
+def test_bad_settings_of_the_backpropagation_figure(model, settings, message):
+    with pytest.raises(ValueError, match=message):
+        backprop_explorer(model, **({"x": (0.9, 0.2), "eps": 1.5} | settings))
+
+
+@pytest.mark.parametrize("make", [kl_explorer, sampling_explorer, backprop_example])
 def test_output_is_self_contained(make):
     figure = make()
     html = figure._repr_html_()

@@ -82,7 +82,7 @@ function lesson({ df, exact }, values, n, p) {
     const name = gaussian ? "Gaussian: z" : `t, ν = ${shape}: (${shape} + 1) · z / (${shape} + z²)`;
     const key = `pull.${gaussian ? "gaussian" : shape}`;
     const text = `${name} = ${gaussian ? "" : `${shape + 1} · ${p("z")} / (${shape} + ${p("z")}²) = `}${n(key)}`;
-    return shape === df ? `<b style="color:${gaussian ? COLOURS.gaussian : "#a84600"}">${text}</b> (this model)` : text;
+    return shape === df ? `<strong style="color:${gaussian ? COLOURS.gaussian : "#a84600"}">${text}</strong> (this model)` : text;
   };
 
   return [
