@@ -328,7 +328,7 @@ start("backprop", (root) => {
   root.setAttribute("aria-label", "Backpropagation step by step");
   root.append(
     element("fieldset", { class: "tvae-families" }, element("legend", {}, "Model"), ...radios),
-    element("div", { class: "tvae-stepper" }, back, next, over, element("label", { for: slider.id }, "Step"), slider),
+    element("div", { class: "tvae-stepper" }, back, next, over, element("div", { class: "tvae-slide" }, element("label", { for: slider.id }, "Step"), slider)),
     words,
     picture,
     element("p", { class: "tvae-note" }, "Shown to three decimals, computed with all. In the boxes: name, value, and in purple after d the derivative of the loss."),
@@ -406,7 +406,7 @@ start("backprop", (root) => {
   function drawNetwork() {
     const { sources = [], nodes, wires = [], table: entries } = steps[step]; // where wires get their gradient, nothing moves: no tips
     const direction = step > 10 && step < LAST ? "backward" : "forward";
-    const [boxWidth, boxHeight] = [64, 50];
+    const [boxWidth, boxHeight] = [60, 50];
     const available = picture.clientWidth;
     const wide = available >= 620;
     const along = wide ? Math.min(112, (available - boxWidth - 4) / 7) : 70;
