@@ -70,7 +70,7 @@ start("latent", (root) => {
   root.setAttribute("aria-label", "Latent explorer");
   root.append(
     element("div", { class: "tvae-buttons" }, choose, sample, reset),
-    element("div", { class: "tvae-views" }, original.node, ...columns.map(({ view }) => view.node)),
+    element("div", { class: "tvae-views" }, ...columns.map(({ view }) => view.node), original.node),
     sentence,
     element("div", { class: "tvae-columns" }, ...columns.map(({ node }) => node)),
     live,

@@ -59,7 +59,7 @@ start("playground", (root) => {
     const seed = Number(asked.get("seed"));
     state.seed = Number.isInteger(seed) && seed >= 0 && seed <= MAX_SEED ? seed : 0;
     state.method = METHODS.some(([name]) => name === asked.get("method")) ? asked.get("method") : "gibbs";
-    setDigit(asked.has("digit") && digits.rows.includes(row) ? row : digits.rows[digits.rows.length - 4]);
+    setDigit(asked.has("digit") && digits.rows.includes(row) ? row : Number(root.dataset.row));
     if (drawn) [state.row, state.image] = [null, Float32Array.from(drawn, (value) => value / 15)];
     setMask(["random", "squares", "half", "none"].includes(asked.get("mask")) ? asked.get("mask") : "squares");
     const own = fromAddress(asked.get("mask") ?? "", 1);
@@ -251,13 +251,16 @@ start("playground", (root) => {
       recompute();
     },
   });
-  const masks = [["30 % at random", "random"], ["50 squares", "squares"], ["Lower half", "half"], ["Nothing", "none"]].map(([text, kind]) =>
-    pushButton(text, () => {
-      setMask(kind);
+  const masks = [["random", "30 % at random"], ["squares", "50 squares"], ["half", "lower half"], ["none", "nothing"], ["own", "by hand"]];
+  const maskChoice = choices({
+    legend: "Missing",
+    options: masks,
+    onChange: (kind) => {
+      if (kind === "own") state.mask = kind; // what is missing stays, and a new seed will not change it
+      else setMask(kind);
       recompute();
-    }),
-  );
-  const maskGroup = element("fieldset", { class: "tvae-choices" }, element("legend", {}, "Missing"), ...masks);
+    },
+  });
   const seedId = uniqueId("tvae");
   const seedBox = element("input", { type: "number", id: seedId, min: 0, max: MAX_SEED, step: 1, inputmode: "numeric" });
   function setSeed(seed) {
@@ -339,7 +342,7 @@ start("playground", (root) => {
       "div",
       { class: "tvae-work" },
       editor.node,
-      element("div", { class: "tvae-side" }, maskGroup, tools.node, sizes.node, methods.node, seeds, element("div", {}, link, " ", linkNote)),
+      element("div", { class: "tvae-side" }, maskChoice.node, tools.node, sizes.node, methods.node, seeds, element("div", {}, link, " ", linkNote)),
     ),
     element(
       "div",
@@ -365,6 +368,7 @@ start("playground", (root) => {
   );
 
   function paintEditor() {
+    maskChoice.set(state.mask);
     const count = state.missing.reduce((sum, bit) => sum + bit, 0);
     const what = state.row === null ? "A drawn digit" : `Test image ${state.row}`;
     editor.paint(state.image, `${what}, ${count} of ${PIXELS} pixels missing. Arrow keys move, space applies the tool.`, 1, state.missing);
@@ -421,7 +425,7 @@ start("playground", (root) => {
         width: Math.max(200, root.querySelector(".tvae-values").clientWidth),
         height: 170,
         x: [1, DRAWS],
-        y: [0, Math.max(Math.ceil((most / tick) * 1.02) * tick, 1e-3)],
+        y: [0, Math.max(Math.ceil((most / tick) * 1.25) * tick, 1e-3)], // with room for the legend
         xLabel: "passes",
         curves: results.map((result, i) => ({ points: result.errors.map((error, j) => [j + 1, error]), colour: COLOURS[models[i].name], width: 2 })),
         marks: results.map((result, i) => ({ points: [[shown, errors[i]]], colour: COLOURS[models[i].name], size: 5 })),

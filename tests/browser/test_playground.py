@@ -1,0 +1,248 @@
+"""The playground in a real browser: the models of the page against the library, and all controls by keyboard and mouse."""
+
+import re
+
+import numpy as np
+import pytest
+from test_explorer import END, HOME, LEFT, RIGHT, find, next_frame, wait
+
+from tvae_lib import impute
+from tvae_lib.data import load_mnist
+from tvae_lib.experiments import load_model
+from tvae_lib.interactive import playground
+from tvae_lib.page_weights import rounded
+
+DOWN, SPACE = "\ue015", " "
+METHODS = {"single": impute.single_pass, "gibbs": impute.pseudo_gibbs, "code": impute.latent_map}
+HEAD = '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    path = tmp_path_factory.mktemp("playground") / "page.html"
+    path.write_text(f"{HEAD}<title>playground</title></head><body>{playground()._repr_html_()}</body></html>", "utf-8")
+    return path
+
+
+@pytest.fixture
+def opened(quiet_page, page):
+    yield open_at(quiet_page, page)
+
+
+def open_at(browser, page, fragment="", width=900, ready="svg"):
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get("about:blank")
+    browser.get(page.as_uri() + fragment)
+    wait(lambda: find(browser, ready), 20)
+    return browser
+
+
+def one(browser, selector):
+    return browser.find_element("css selector", selector)
+
+
+def sentence(browser):
+    next_frame(browser)
+    next_frame(browser)
+    return one(browser, ".tvae-sentence").text
+
+
+def numbers(browser):
+    """Pass, missing pixels, error of the Gaussian and of t."""
+    text = sentence(browser)
+    found = re.match(r"Pass (\d+) of 30, (\d+) pixels missing: Gaussian (\S+), t (\d\.\d+)\.", text)
+    assert found, text
+    return [float(number) for number in found.groups()]
+
+
+def choose(browser, value):
+    one(browser, f'input[type=radio][value="{value}"]').click()
+
+
+def pictures(browser):
+    return browser.execute_script("return [...document.querySelectorAll('.tvae-row canvas')].map((c) => c.toDataURL())")
+
+
+@pytest.mark.parametrize("name", ["gaussian", "t21"])
+@pytest.mark.parametrize("method", METHODS)
+def test_page_equals_library(opened, name, method):
+    model = load_model(name)
+    x = load_mnist().test[[0, 99]]
+    missing = np.random.default_rng(0).random(x.shape) < 0.4
+    for image, hidden in zip(x, missing, strict=True):
+        rng = np.random.default_rng(7)
+        eps = np.concatenate([model.family.sample(rng, (1, 10)) for _ in range(30)])
+        job = {"model": name.removesuffix("21"), "method": method, "image": image.tolist()}
+        job |= {"missing": hidden.tolist(), "eps": eps.tolist()}
+        found = opened.execute_script("return document.querySelector('.tvae-explorer').__playground.run(arguments[0])", job)
+        for twin, tolerance in ((rounded(model), 1e-3), (model, 1e-1)):
+            expected = METHODS[method](twin, image[None], hidden[None], draws=30, seed=7)[0]
+            np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+
+
+def test_a_pass_takes_milliseconds(opened):
+    times = opened.execute_script(
+        "const { time } = document.querySelector('.tvae-explorer').__playground; time(20); return [time(), time(), time()]"
+    )
+    print(f"one pass of one digit takes {min(times):.2f} ms in the page")
+    assert min(times) < 10
+
+
+def test_methods_masks_and_passes_by_keyboard(opened):
+    assert numbers(opened)[0] == 30
+    seen = {}
+    for method in METHODS:
+        choose(opened, method)
+        for mask, count in (("random", 235), ("half", 392), ("squares", None)):
+            choose(opened, mask)
+            seen[method, mask] = numbers(opened)
+            assert count is None or seen[method, mask][1] == count
+    assert len({tuple(values) for values in seen.values()}) == 9
+    assert all(0 < error < 0.3 for values in seen.values() for error in values[2:])
+
+    choose(opened, "gibbs")
+    slider = one(opened, ".tvae-explorer .tvae-control input[type=range]")
+    at_end = pictures(opened)
+    for keys, shown in ((HOME, 1), (RIGHT * 4, 5), (LEFT, 4), (END, 30)):
+        slider.send_keys(keys)
+        assert numbers(opened)[0] == shown and slider.get_attribute("aria-valuetext") == f"pass = {shown}"
+        assert (pictures(opened) == at_end) == (shown == 30)
+    buttons = {button.text: button for button in find(opened, "button")}
+    buttons["First pass"].send_keys("\ue007")
+    buttons["Next pass"].send_keys("\ue007")
+    assert numbers(opened)[0] == 2
+    live = one(opened, '[aria-live="polite"]')
+    wait(lambda: live.get_property("textContent") == one(opened, ".tvae-sentence").text)
+    before = pictures(opened)
+    one(opened, "input[type=checkbox]").click()
+    next_frame(opened)
+    assert pictures(opened) != before
+
+
+def test_numbers_are_those_of_the_pictures(opened):
+    """The error in words is the one between the result and the digit, and the error map is black where nothing is missing."""
+    choose(opened, "99")
+    choose(opened, "random")
+    shown = numbers(opened)
+    grey = opened.execute_script(
+        "return [...document.querySelectorAll('.tvae-row')].map((row) => { const c = row.querySelectorAll('canvas')[2];"
+        "return [...c.getContext('2d').getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 === 0) })"
+    )
+    for error_map, error in zip(np.array(grey) / 255, shown[2:], strict=True):
+        assert (error_map > 0).sum() <= 235
+        assert np.square(error_map).sum() / 235 == pytest.approx(error, rel=0.05)
+
+
+def test_play_and_reduced_motion(opened):
+    play = find(opened, ".tvae-buttons button")[2]
+    play.click()
+    wait(lambda: 2 <= numbers(opened)[0] < 30)
+    assert play.text == "Pause"
+    play.click()
+    assert play.text == "Play"
+    stopped = numbers(opened)[0]
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]})
+    try:
+        find(opened, ".tvae-buttons button")[0].click()
+        play.click()
+        assert stopped < 30 and numbers(opened)[0] == 30 and play.text == "Play"
+    finally:
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_erase_and_draw_by_keyboard(opened):
+    choose(opened, "none")
+    assert sentence(opened).startswith("Nothing is missing") and not find(opened, "svg")
+    canvas = one(opened, ".tvae-editor canvas")
+    canvas.send_keys(SPACE)
+    assert numbers(opened)[1] == 9
+    canvas.send_keys(RIGHT * 3, SPACE)
+    assert numbers(opened)[1] == 18
+    opened.execute_script("arguments[0].dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowDown', shiftKey: true}))", canvas)
+    assert numbers(opened)[1] == 21
+    regions = find(opened, '[aria-live="polite"]')
+    wait(lambda: regions[1].get_property("textContent") == "row 16, column 18: missing")
+    choose(opened, "restore")
+    canvas.send_keys(SPACE)
+    assert numbers(opened)[1] == 12
+    assert one(opened, 'input[value="own"]:checked')  # the mask is now one made by hand
+
+    find(opened, 'input[value="own"]')[0].click()  # draw a digit
+    assert one(opened, 'input[value="ink"]').is_selected()
+    for _ in range(8):
+        canvas.send_keys(DOWN, SPACE)
+    choose(opened, "half")
+    assert numbers(opened)[1] == 392
+    drawn = [float(box.text) for box in find(opened, "[data-value]")]
+    assert drawn[2] > 0.005  # the ink below the middle counts
+
+
+def test_erase_by_mouse(opened):
+    from selenium.webdriver import ActionChains
+
+    choose(opened, "none")
+    canvas = one(opened, ".tvae-editor canvas")
+    ActionChains(opened).move_to_element(canvas).click_and_hold().move_by_offset(60, 0).release().perform()
+    count = numbers(opened)[1]
+    assert 18 <= count <= 36 and count % 3 == 0
+
+
+def test_state_in_the_address(opened, page):
+    choose(opened, "757")
+    choose(opened, "random")
+    choose(opened, "single")
+    box = one(opened, ".tvae-seed input")
+    opened.execute_script("arguments[0].select()", box)
+    box.send_keys("41", "\ue007")
+    opened.find_element("xpath", "//button[text()='Link to this state']").click()
+    assert opened.current_url.endswith("#digit=757&mask=random&method=single&seed=41")
+    shown, drawn = numbers(opened), pictures(opened)
+    open_at(opened, page, "#" + opened.current_url.partition("#")[2])
+    assert numbers(opened) == shown and pictures(opened) == drawn
+
+    find(opened, 'input[value="own"]')[0].click()  # a drawn digit and a mask made by hand
+    canvas = one(opened, ".tvae-editor canvas")
+    canvas.send_keys(SPACE, DOWN * 3, SPACE)
+    choose(opened, "erase")
+    canvas.send_keys(SPACE)
+    opened.find_element("xpath", "//button[text()='Link to this state']").click()
+    shown, fragment = numbers(opened), opened.current_url.partition("#")[2]
+    assert shown[1] == 9 and len(fragment) < 1000
+    open_at(opened, page, "#" + fragment)
+    assert numbers(opened)[1] == 9
+    np.testing.assert_allclose(numbers(opened)[2:], shown[2:], atol=0.02)  # ink is kept in sixteen steps
+    assert find(opened, 'input[value="own"]:checked')
+
+
+def test_bad_addresses_are_ignored(opened, page):
+    default = numbers(opened)
+    for fragment in ("#digit=12345&mask=round&method=magic&seed=-3", "#pixels=abc&mask=!!", "#seed=1e9", "#a-heading"):
+        open_at(opened, page, fragment)
+        assert numbers(opened) == default
+
+
+def test_names_and_focus(opened):
+    for control in find(opened, ".tvae-explorer :is(input, button, canvas[tabindex])"):
+        assert control.accessible_name, control.get_attribute("outerHTML")
+        assert control.get_attribute("data-lm-suppress-shortcuts") == "true"
+    for canvas in find(opened, "canvas[role=img]"):
+        assert canvas.get_attribute("aria-label")
+    assert len(find(opened, ".tvae-thumbnails input")) == 25
+
+
+@pytest.mark.parametrize("width", [360, 900])
+def test_fits_the_screen(opened, page, width):
+    open_at(opened, page, width=width)
+    assert opened.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_still_without_scripts(quiet_page, page):
+    quiet_page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        quiet_page.get(page.as_uri())
+        image = quiet_page.find_element("tag name", "img")
+        assert image.size["width"] > 300 and len(image.get_attribute("alt")) > 60
+        assert find(quiet_page, "input") == []
+    finally:
+        quiet_page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
