@@ -23,7 +23,7 @@ function shippedImages({ pixels, rows }) {
 // missing pixels are drawn in the light red of the book's figures.
 function picture(caption) {
   const canvas = element("canvas", { width: SIDE, height: SIDE, role: "img" });
-  const node = element("figure", { class: "tvae-picture" }, element("figcaption", {}, caption), canvas);
+  const node = element("div", { class: "tvae-picture" }, element("div", { class: "tvae-caption" }, caption), canvas);
   const context = canvas.getContext("2d");
   const data = context.createImageData(SIDE, SIDE);
   const paint = (values, label, white = 1, missing = null) => {

@@ -34,7 +34,7 @@ start("latent", (root) => {
       return { show, active: kl[i] > 0.05, node: element("div", { class: "tvae-slider" }, label, input, value) };
     });
     const rest = sliders.filter(({ active }) => !active);
-    const title = element("div", { class: "tvae-title", style: `color:${COLOURS[name]}` }, TITLES[name]);
+    const title = element("div", { class: "tvae-title tvae-model", style: `border-color:${COLOURS[name]}` }, TITLES[name]);
     const node = element("div", { class: "tvae-column" }, title, ...sliders.filter(({ active }) => active).map((slider) => slider.node));
     if (rest.length) {
       const summary = element("summary", {}, `${rest.length} inactive: ${rest.length > 1 ? "they change" : "it changes"} next to nothing`);

@@ -128,7 +128,7 @@ start("playground", (root) => {
   let [tool, size] = ["erase", 3];
   const spot = element("div", { class: "tvae-spoken", "aria-live": "polite" });
   const saySpot = announcer(spot);
-  editor.canvas.after(cursor);
+  editor.node.append(element("div", { class: "tvae-stage" }, editor.canvas, cursor));
   editor.node.classList.add("tvae-editor");
   for (const [name, value] of Object.entries({
     tabindex: 0,
@@ -200,6 +200,7 @@ start("playground", (root) => {
     const pixel = state.missing[i] ? "missing" : `ink ${Math.round(100 * state.image[i])} per cent`;
     saySpot(`row ${here.row + 1}, column ${here.column + 1}: ${pixel}`);
   }
+  editor.canvas.addEventListener("focus", showCursor);
   editor.canvas.addEventListener("keydown", (event) => {
     const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], " ": [0, 0], Enter: [0, 0] };
     const move = moves[event.key];
@@ -324,7 +325,7 @@ start("playground", (root) => {
   const columns = [["last", "this pass"], ["result", "result"], ["error", "its error"], ["spread", "its spread"]];
   const rows = models.map(({ name }) => {
     const pictures = Object.fromEntries(columns.map(([key, caption]) => [key, picture(caption)]));
-    const title = element("div", { class: "tvae-title", style: `color:${COLOURS[name]}` }, TITLES[name]);
+    const title = element("div", { class: "tvae-title tvae-model", style: `border-color:${COLOURS[name]}` }, TITLES[name]);
     const node = element("div", { class: "tvae-row" }, title, ...columns.map(([key]) => pictures[key].node));
     return { name, pictures, node };
   });
