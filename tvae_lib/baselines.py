@@ -36,7 +36,7 @@ def nearest_neighbours(train, x, missing, k=10):
 def principal_components(train, x, missing, components=60, passes=30):
     """Start from the mean image, then `passes` times project the filled-in image on the first principal components.
 
-    The linear relative of feeding an image back to an autoencoder (Dempster et al. 1977 for the idea).
+    The linear relative of feeding an image back to an autoencoder.
     """
     from sklearn.decomposition import PCA
 

@@ -191,7 +191,7 @@ def langevin(model, x, missing, *, draws=30, seed=0, warm_up=5):
     the gradient and adds noise, with the encoder's sigma as step size in each coordinate; a Metropolis test accepts or refuses
     it, which makes the posterior the chain's stationary distribution (MALA, Roberts and Tweedie 1996). The decodings of its
     second half are averaged.
-    Returns (n, 784). Cost: `draws` passes, to within one.
+    Returns (n, 784). Cost: `draws` passes, to within two.
     """
     x, missing = _check(model, x, missing, draws, warm_up)
     rng = np.random.default_rng(seed)
