@@ -2,10 +2,10 @@
 
 import json
 import re
-import time
 
 import numpy as np
 import pytest
+from pages import check_still_without_scripts, find, set_width, wait, write_page
 from scipy.special import expit
 
 from tvae_lib.interactive import backprop_explorer
@@ -76,28 +76,9 @@ def expected(model, x=X, eps=EPS):
 
 
 def open_page(browser, tmp_path, *figures, width=800, background="white"):
-    body = "\n".join(figure._repr_html_() for figure in figures)
-    page = tmp_path / "page.html"
-    page.write_text(
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<title>live figure</title></head><body style="background:{background};color:#ccc">{body}</body></html>',
-        "utf-8",
-    )
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    browser.get(page.as_uri())
+    set_width(browser, width)
+    browser.get(write_page(tmp_path / "page.html", *figures, background=background).as_uri())
     wait(lambda: len(find(browser, "svg")) == len(figures))
-
-
-def find(browser, selector):
-    return browser.find_elements("css selector", selector)
-
-
-def wait(condition, seconds=5):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the page did not get there in time"
-        time.sleep(0.02)
 
 
 def shown(browser):
@@ -260,14 +241,5 @@ def test_fits_on_dark_pages(quiet_page, tmp_path, width):
 
 
 def test_still_without_scripts(quiet_page, tmp_path):
-    quiet_page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    try:
-        page = tmp_path / "still.html"
-        html = backprop_explorer(network(), X, EPS.item())._repr_html_()
-        page.write_text(f"<!doctype html><meta charset='utf-8'><body>{html}</body>", "utf-8")
-        quiet_page.get(page.as_uri())
-        image = quiet_page.find_element("tag name", "img")
-        assert image.size["width"] > 300 and "The loss is 2.917" in image.get_attribute("alt")
-        assert find(quiet_page, "input") == []
-    finally:
-        quiet_page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    page = write_page(tmp_path / "still.html", backprop_explorer(network(), X, EPS.item()))
+    assert "The loss is 2.917" in check_still_without_scripts(quiet_page, page)

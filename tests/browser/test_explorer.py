@@ -2,47 +2,22 @@
 
 import itertools
 import re
-import time
 
 import numpy as np
 import pytest
+from pages import END, HOME, LEFT, RIGHT, check_still_without_scripts, find, next_frame, set_width, wait, write_page
 from scipy import stats
 
 from tvae_lib.interactive import kl_explorer, sampling_explorer
 from tvae_lib.latent import Gaussian, StudentT, kl_exact
 
 SLIDERS, BOXES = "input[type=range]", "input[type=number]"
-LEFT, RIGHT, HOME, END = "\ue012", "\ue014", "\ue011", "\ue010"  # the WebDriver codes of these keys
 
 
 def open_page(browser, tmp_path, *figures, background="white", width=900):
-    body = "\n".join(figure._repr_html_() for figure in figures)
-    page = tmp_path / "page.html"
-    page.write_text(
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<title>live figure</title></head><body style="background:{background};color:#ccc">{body}</body></html>',
-        "utf-8",
-    )
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    browser.get(page.as_uri())
+    set_width(browser, width)
+    browser.get(write_page(tmp_path / "page.html", *figures, background=background).as_uri())
     wait(lambda: len(find(browser, "svg")) == 2 * len(figures))
-
-
-def find(browser, selector):
-    return browser.find_elements("css selector", selector)
-
-
-def wait(condition, seconds=5):
-    """Wait until condition() is true; fail after some seconds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the page did not get there in time"
-        time.sleep(0.02)
-
-
-def next_frame(browser):
-    browser.execute_async_script("const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))")
 
 
 def settings(browser):
@@ -163,20 +138,10 @@ def test_narrow_and_dark(quiet_page, tmp_path, make):
     assert root.value_of_css_property("background-color") in ("rgba(255, 255, 255, 1)", "rgb(255, 255, 255)")
     assert root.value_of_css_property("color") == "rgba(34, 34, 34, 1)"
     narrow = find(quiet_page, "svg")[0].size["width"]
-    metrics = {"width": 900, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    quiet_page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    set_width(quiet_page, 900)
     wait(lambda: find(quiet_page, "svg")[0].size["width"] > narrow + 50)  # redrawn for the new width
 
 
 @pytest.mark.parametrize("make", [kl_explorer, sampling_explorer])
 def test_still_without_scripts(quiet_page, tmp_path, make):
-    quiet_page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    try:
-        page = tmp_path / "still.html"
-        page.write_text(f"<!doctype html><meta charset='utf-8'><body>{make()._repr_html_()}</body>", "utf-8")
-        quiet_page.get(page.as_uri())
-        image = quiet_page.find_element("tag name", "img")
-        assert image.size["width"] > 300 and len(image.get_attribute("alt")) > 60
-        assert find(quiet_page, "input") == []
-    finally:
-        quiet_page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    check_still_without_scripts(quiet_page, write_page(tmp_path / "still.html", make()))

@@ -6,9 +6,8 @@ import re
 
 import numpy as np
 import pytest
+from pages import END, HOME, RIGHT, find, next_frame, one, open_at, wait, write_page
 from scipy.special import expit
-from test_explorer import END, HOME, RIGHT, find, next_frame, wait
-from test_playground import HEAD, one, open_at
 
 from tvae_lib.data import load_mnist
 from tvae_lib.experiments import load_model
@@ -26,9 +25,7 @@ return [...copy.getImageData(0, 0, 28, 28).data].filter((_, i) => i % 4 === 0);
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    path = tmp_path_factory.mktemp("latent") / "page.html"
-    path.write_text(f"{HEAD}<title>latent explorer</title></head><body>{latent_explorer()._repr_html_()}</body></html>", "utf-8")
-    return path
+    return write_page(tmp_path_factory.mktemp("latent") / "page.html", latent_explorer())
 
 
 @pytest.fixture
@@ -113,9 +110,7 @@ def test_names_and_width(opened, path):
 
 
 def test_one_copy_of_the_weights_serves_both_figures(quiet_page, tmp_path):
-    page = tmp_path / "both.html"
-    figures = playground()._repr_html_() + latent_explorer(weights=False)._repr_html_()
-    page.write_text(f"{HEAD}<title>both</title></head><body>{figures}</body></html>", "utf-8")
+    page = write_page(tmp_path / "both.html", playground(), latent_explorer(weights=False))
     open_at(quiet_page, page, ready=".tvae-views canvas[aria-label]")
     assert len(find(quiet_page, 'script[data-tvae="t-decoder"]')) == 1
     packed = json.loads(one(quiet_page, 'script[data-tvae="t-decoder"]').get_property("textContent"))

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from test_explorer import END, HOME, LEFT, RIGHT, find, next_frame, wait
+from pages import END, HOME, LEFT, RIGHT, check_still_without_scripts, find, next_frame, one, open_at, wait, write_page
 
 from tvae_lib import impute
 from tvae_lib.data import load_mnist
@@ -14,32 +14,16 @@ from tvae_lib.page_weights import rounded
 
 DOWN, SPACE = "\ue015", " "
 METHODS = {"single": impute.single_pass, "gibbs": impute.pseudo_gibbs, "code": impute.latent_map}
-HEAD = '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    path = tmp_path_factory.mktemp("playground") / "page.html"
-    path.write_text(f"{HEAD}<title>playground</title></head><body>{playground()._repr_html_()}</body></html>", "utf-8")
-    return path
+    return write_page(tmp_path_factory.mktemp("playground") / "page.html", playground())
 
 
 @pytest.fixture
 def opened(quiet_page, page):
     yield open_at(quiet_page, page)
-
-
-def open_at(browser, page, fragment="", width=900, ready="svg"):
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    browser.get("about:blank")
-    browser.get(page.as_uri() + fragment)
-    wait(lambda: find(browser, ready), 20)
-    return browser
-
-
-def one(browser, selector):
-    return browser.find_element("css selector", selector)
 
 
 def sentence(browser):
@@ -238,11 +222,4 @@ def test_fits_the_screen(opened, page, width):
 
 
 def test_still_without_scripts(quiet_page, page):
-    quiet_page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    try:
-        quiet_page.get(page.as_uri())
-        image = quiet_page.find_element("tag name", "img")
-        assert image.size["width"] > 300 and len(image.get_attribute("alt")) > 60
-        assert find(quiet_page, "input") == []
-    finally:
-        quiet_page.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    check_still_without_scripts(quiet_page, page)

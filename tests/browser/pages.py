@@ -1,0 +1,60 @@
+"""What the tests of several live figures share: a page on disk, the keys, and how to wait."""
+
+import time
+
+LEFT, RIGHT, HOME, END = "\ue012", "\ue014", "\ue011", "\ue010"  # the WebDriver codes of these keys
+HEAD = '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+
+
+def write_page(path, *figures, background="white"):
+    """Write the HTML of some live figures to a page of their own."""
+    body = "\n".join(figure._repr_html_() for figure in figures)
+    start = f'{HEAD}<title>live figure</title></head><body style="background:{background};color:#ccc">'
+    path.write_text(f"{start}{body}</body></html>", "utf-8")
+    return path
+
+
+def set_width(browser, width):
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def find(browser, selector):
+    return browser.find_elements("css selector", selector)
+
+
+def wait(condition, seconds=5):
+    """Wait until condition() is true; fail after some seconds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "the page did not get there in time"
+        time.sleep(0.02)
+
+
+def open_at(browser, page, fragment="", width=900, ready="svg"):
+    set_width(browser, width)
+    browser.get("about:blank")
+    browser.get(page.as_uri() + fragment)
+    wait(lambda: find(browser, ready), 20)
+    return browser
+
+
+def one(browser, selector):
+    return browser.find_element("css selector", selector)
+
+
+def next_frame(browser):
+    browser.execute_async_script("const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))")
+
+
+def check_still_without_scripts(browser, page):
+    """With scripts off a picture with a description stands there, and no control. Returns the description."""
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(page.as_uri())
+        image = browser.find_element("tag name", "img")
+        assert image.size["width"] > 300 and len(image.get_attribute("alt")) > 60
+        assert find(browser, "input") == []
+        return image.get_attribute("alt")
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
