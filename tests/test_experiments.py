@@ -45,7 +45,13 @@ def test_protocol_is_the_source_project_s():
 def test_studies_are_shorter_and_alike():
     runs = experiments.studies()
     assert len({run.name for run in runs + experiments.sweep()}) == len(runs) + len(experiments.sweep())
-    assert {(run.epochs, run.lr, run.test_images, run.ships_weights) for run in runs} == {(50, 0.01, 2000, False)}
+    settings = lambda run: (run.epochs, run.batch_size, run.lr, run.test_images, run.ships_weights)
+    assert {settings(run) for run in runs if run.abilities} == {(60, 100, 0.05, 5000, False)}
+    assert {settings(run) for run in runs if not run.abilities} == {(20, 100, 0.005, 2000, False)}
+    assert 20 * (55_000 // 100) == 100 * (55_000 // 500)  # as many steps as 100 epochs of the protocol
+    for study in ("heavy", "light"):
+        for df in (0, 3, 21):
+            assert [run.seed for run in runs if (run.df, run.study) == (df, study)] == list(range(10))
     for study in ("exact", "sample", "without", "foreign1", "foreign5", "foreign10"):
         for df in (0, 21):
             assert [run.seed for run in runs if (run.df, run.study) == (df, study)] == list(range(5))
@@ -53,18 +59,27 @@ def test_studies_are_shorter_and_alike():
     assert Run(21, 0).kl is None and Run(21, 3, study="exact").name == "t21-numpy-3-exact"
 
 
-def test_training_images_of_the_studies(mnist):
-    images = experiments.training_images(Run(0, 4, study="without"), mnist)
-    assert len(images) == np.sum(mnist.train_labels != 4)
+def test_training_data_of_the_studies(mnist):
+    images, valid = experiments.training_data(Run(0, 4, study="without"), mnist)
+    assert len(images) == np.sum(mnist.train_labels != 4) and len(valid) == np.sum(mnist.valid_labels != 4)
+    assert not {image.tobytes() for image in mnist.train[mnist.train_labels == 4][:100]} & {image.tobytes() for image in images}
     fashion = {image.tobytes() for image in load_fashion_test()[0]}
     for study, share in (("foreign1", 0.01), ("foreign10", 0.1)):
-        images, other = (experiments.training_images(Run(0, seed, study=study), mnist) for seed in (0, 1))
+        (images, valid), (other, _) = (experiments.training_data(Run(0, seed, study=study), mnist) for seed in (0, 1))
+        assert valid is mnist.valid
         assert images.shape == mnist.train.shape and images.dtype == np.float32
         replaced = np.flatnonzero((images != mnist.train).any(axis=1))
         assert len(replaced) == round(share * len(images))
         assert {images[i].tobytes() for i in replaced} <= fashion
         assert (np.diff(replaced) > 1).mean() > 0.8 and (images != other).any()
-    assert experiments.training_images(Run(0, 0), mnist) is mnist.train
+    assert experiments.training_data(Run(0, 0), mnist)[0] is mnist.train
+    people, few = experiments.training_data(Run(21, 0, study="heavy"), mnist)
+    assert people.shape == (10_000, 50) and few.shape == (1000, 50) and set(np.unique(people)) == {0, 1}
+    again = experiments.training_data(Run(0, 0, study="heavy"), mnist)[0]
+    np.testing.assert_array_equal(people, again)  # both models learn from the same people
+    right = lambda study: experiments.training_data(Run(0, 0, study=study), mnist)[0].sum(axis=1)
+    know_all_or_nothing = lambda study: np.isin(right(study), (0, 50)).mean()
+    assert know_all_or_nothing("heavy") > 5 * know_all_or_nothing("light")
 
 
 def test_outlier_scores(few_images):

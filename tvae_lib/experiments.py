@@ -24,7 +24,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from tvae_lib import baselines, checkpoint, impute, masks, metrics, outliers
+from tvae_lib import baselines, checkpoint, impute, masks, metrics, outliers, synthetic
 from tvae_lib.data import load_fashion_test, load_mnist
 from tvae_lib.latent import Gaussian, StudentT, kl_exact
 from tvae_lib.train import evaluate, fit
@@ -52,8 +52,9 @@ class Run:
     """One training run. df = 0 stands for the Gaussian; the defaults are the full protocol.
 
     study names what differs from the protocol: "sample" or "exact", how the KL is computed; "without", the digit class that is
-    left out of the training images is the seed's; "foreign5", 5 % of them are replaced by Fashion-MNIST images. All studies but
-    "sample" use the exact KL for either family.
+    left out of the training images is the seed's; "foreign5", 5 % of them are replaced by Fashion-MNIST images; "heavy" and
+    "light", the data are not digits but answers to a questionnaire (`synthetic`), by people whose abilities are t with 3 degrees
+    of freedom or Gaussian. All studies but "sample" use the exact KL for either family.
     """
 
     df: float
@@ -61,6 +62,7 @@ class Run:
     backend: str = "numpy"
     epochs: int = PROTOCOL["epochs"]
     lr: float = PROTOCOL["lr"]
+    batch_size: int = PROTOCOL["batch_size"]
     test_images: int = 10_000  # how many of them are scored
     study: str = ""
 
@@ -79,11 +81,16 @@ class Run:
 
     @property
     def protocol(self):
-        return {**PROTOCOL, "epochs": self.epochs, "lr": self.lr}
+        return {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
 
     @property
     def family(self):
         return StudentT(self.df) if self.df else Gaussian()
+
+    @property
+    def abilities(self):
+        """The family from which a questionnaire's abilities come; None for runs on digits."""
+        return {"heavy": StudentT(3), "light": Gaussian()}.get(self.study)
 
     @property
     def ships_weights(self):
@@ -99,28 +106,42 @@ def sweep():
     return pairs + twins + other_df
 
 
+# The schedule of the studies: as many steps as 100 epochs of the protocol, at its learning rate, in a third of the time.
+SHORT = {"epochs": 20, "batch_size": 100, "lr": 0.005}
+ANSWERS = {"epochs": 60, "batch_size": 100, "lr": 0.05}  # the questionnaire's network has 1 % of the weights
+
+
 def studies():
     """The runs behind chapters 08 and 09 that depart from the protocol: shorter, and with the exact KL unless named "sample"."""
     models = {"exact": (0, 3, 21), "sample": (0, 3, 21), "without": (0, 21), "foreign1": (0, 21), "foreign5": (0, 21)}
     models["foreign10"] = (0, 3, 21)
-    return [
-        Run(df, seed, epochs=50, lr=0.01, test_images=2000, study=study)
+    answers = [
+        Run(df, seed, **ANSWERS, test_images=5000, study=study)
+        for seed in range(10)
+        for study in ("heavy", "light")
+        for df in (0, 3, 21)
+    ]
+    return answers + [
+        Run(df, seed, **SHORT, test_images=2000, study=study)
         for seed in range(5)
         for study, families in models.items()
         for df in families
     ]
 
 
-def training_images(run, data):
-    """The images that a run trains on: MNIST's, but for two of the studies (see `Run`)."""
+def training_data(run, data):
+    """What a run trains on and is validated on: MNIST's images, but for some of the studies (see `Run`)."""
+    if run.abilities:
+        rng = np.random.default_rng((run.seed, 32))
+        return [synthetic.questionnaire(run.abilities, n, rng)[0] for n in (10_000, 1000)]
     if run.study == "without":
-        return data.train[data.train_labels != run.seed]
+        return data.train[data.train_labels != run.seed], data.valid[data.valid_labels != run.seed]
     if run.study.startswith("foreign"):
         rng, foreign, images = np.random.default_rng((run.seed, 31)), load_fashion_test()[0], data.train.copy()
         n = round(len(images) * int(run.study.removeprefix("foreign")) / 100)
         images[rng.choice(len(images), n, replace=False)] = foreign[rng.choice(len(foreign), n, replace=False)]
-        return images
-    return data.train
+        return images, data.valid
+    return data.train, data.valid
 
 
 def rehearsal():
@@ -139,7 +160,8 @@ def _new_model(run):
         return VAE(run.family, kl=run.kl)
     from tvae_lib.vae_numpy import VAE
 
-    return VAE(run.family, rng=run.seed, kl=run.kl)
+    sizes = (synthetic.QUESTIONS, 32, 1) if run.abilities else (784, 400, 128, 10)
+    return VAE(run.family, sizes, rng=run.seed, kl=run.kl)
 
 
 def score(model, seed, test):
@@ -194,8 +216,32 @@ def score_outliers(model, seed, test, left_out=()):
     return _floats(rows)
 
 
+def score_answers(model, abilities, n, seed):
+    """How well a model of the questionnaire knows n new people, abilities drawn from the family `abilities`, as rows.
+
+    "regret": mean of log p(x) under the truth minus log p(x) under the model, in nats; "regret_far" the same for the 5 % of
+    people with the most unusual abilities; "rank_correlation" (Spearman) of posterior means and true abilities;
+    "rank_correlation_far" within the two tails that these 5 % make, averaged; "gap": mean of log p(x) minus the ELBO.
+    """
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng((seed, 33))
+    x, z = synthetic.questionnaire(abilities, n, rng)
+    far = np.abs(z) >= np.quantile(np.abs(z), 0.95)
+    truth, _ = synthetic.log_likelihood_and_mean(abilities, synthetic.true_logits(synthetic.GRID), x)
+    found, guess = synthetic.log_likelihood_and_mean(model.family, model.decode(synthetic.GRID[:, None]), x)
+    rows = [("regret", np.mean(truth - found)), ("regret_far", np.mean((truth - found)[far]))]
+    rank_correlation = lambda people: abs(spearmanr(guess[people], z[people])[0])  # the sign of a code is arbitrary
+    rows.append(("rank_correlation", rank_correlation(slice(None))))
+    rows.append(("rank_correlation_far", np.mean([rank_correlation(far & (z > 0)), rank_correlation(far & (z < 0))])))
+    rows.append(("gap", np.mean(found) + evaluate(model, x, rng)[0]))
+    return _floats([(metric, "", "", value) for metric, value in rows])
+
+
 def score_run(run, model, data):
-    """All scores of a run's model: `score` on its test images, `score_outliers` on up to 2,000 of them."""
+    """All scores of a run's model: `score` on its test images, `score_outliers` on up to 2,000 of them, or `score_answers`."""
+    if run.abilities:
+        return score_answers(model, run.abilities, run.test_images, run.seed)
     test, labels = data.test[: run.test_images], data.test_labels[: run.test_images]
     known = labels != run.seed if run.study == "without" else np.ones(len(test), bool)
     rows = score(model, run.seed, test[known])
@@ -275,7 +321,7 @@ def execute(run, results=RESULTS, progress=True):
         with threadpool_limits(1):  # one thread: other runs use the other cores, and sums keep their order
             try:
                 options = {**run.protocol, "seed": run.seed, "checkpoint": work, "progress": progress}
-                history = fit(model, training_images(run, data), data.valid, **options)
+                history = fit(model, *training_data(run, data), **options)
             except FloatingPointError as error:
                 record.update(failed=str(error), history={}, scores=[])
             else:

@@ -1,0 +1,68 @@
+"""The questionnaire against its own definition, and the integral over abilities against SciPy's."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.integrate import quad
+from scipy.special import log_expit
+
+from tvae_lib import experiments, synthetic
+from tvae_lib.latent import Gaussian, StudentT
+from tvae_lib.vae_numpy import VAE
+
+STANDARD = {"Gaussian()": stats.norm(), "StudentT(df=3)": stats.t(3)}
+
+
+@pytest.mark.parametrize("family", [Gaussian(), StudentT(3)], ids=str)
+def test_questionnaire(family):
+    x, z = synthetic.questionnaire(family, 40_000, np.random.default_rng(1))
+    assert x.shape == (40_000, 50) and x.dtype == np.float32 and set(np.unique(x)) == {0, 1}
+    assert stats.kstest(z, STANDARD[str(family)].cdf).pvalue > 1e-3
+    for j in (3, 20, 25, 40):  # the share of yes is the logistic curve averaged over abilities
+        curve = lambda a, j=j: STANDARD[str(family)].pdf(a) / (1 + np.exp(-1.5 * (a - synthetic.DIFFICULTY[j])))
+        expected = quad(curve, -50, 50, points=[0, synthetic.DIFFICULTY[j]], limit=200)[0]
+        assert x[:, j].mean() == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / 40_000))
+    assert np.diff(synthetic.DIFFICULTY).min() > 0 and synthetic.DIFFICULTY[[0, -1]] == pytest.approx([-8, 8])
+
+
+@pytest.mark.parametrize("family", [Gaussian(), StudentT(3)], ids=str)
+def test_log_likelihood_against_scipy(family):
+    x, _ = synthetic.questionnaire(StudentT(3), 30, np.random.default_rng(2))
+    x[0], x[1] = 0, 1  # the two extremes, whose integrals have the longest tails
+    found, mean = synthetic.log_likelihood_and_mean(family, synthetic.true_logits(synthetic.GRID), x)
+
+    def log_joint(z, answers):
+        logits = synthetic.true_logits(np.array([z]))[0]
+        return np.sum(answers * log_expit(logits) + (1 - answers) * log_expit(-logits)) + STANDARD[str(family)].logpdf(z)
+
+    for i in range(6):
+        top = max(log_joint(z, x[i]) for z in np.linspace(-15, 15, 601))
+        mass = lambda z, i=i, top=top: np.exp(log_joint(z, x[i]) - top)
+        pieces = [(a, b) for a, b in zip(range(-200, 200, 2), range(-198, 202, 2), strict=True)]
+        total = sum(quad(mass, a, b)[0] for a, b in pieces)
+        assert found[i] == pytest.approx(np.log(total) + top, abs=1e-4)
+        first_moment = sum(quad(lambda z, mass=mass: z * mass(z), a, b)[0] for a, b in pieces)
+        assert mean[i] == pytest.approx(first_moment / total, rel=1e-3, abs=1e-4)
+
+
+def test_scores_of_the_truth_and_of_a_wrong_prior():
+    class Truth:
+        """A model that knows the questionnaire; its encoder guesses from the number of yes answers."""
+
+        sizes = (50, 1)
+
+        def __init__(self, family):
+            self.family = family
+
+        def decode(self, z):
+            return synthetic.true_logits(z[:, 0])
+
+        def loss(self, x, eps):
+            model = VAE(self.family, sizes=(50, 1))
+            return model.loss(x, eps)
+
+    score = lambda family: {row[0]: row[3] for row in experiments.score_answers(Truth(family), StudentT(3), 3000, 1)}
+    right, wrong = score(StudentT(3)), score(Gaussian())
+    assert right["regret"] == pytest.approx(0, abs=1e-9) and right["regret_far"] == pytest.approx(0, abs=1e-9)
+    assert wrong["regret"] > 0.05 and wrong["regret_far"] > 10 * wrong["regret"]
+    assert right["rank_correlation"] > 0.9 and 0.3 < right["rank_correlation_far"] < 1

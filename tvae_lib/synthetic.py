@@ -1,0 +1,40 @@
+"""Made-up data whose codes are known: a questionnaire answered by people of heavy-tailed ability (chapter 09).
+
+A person has one hidden number z, the ability; question j is answered with yes with probability 1 / (1 + exp(-1.5 (z - b_j))),
+where b_j is its difficulty. (The two-parameter logistic model of item response theory.) With a single latent coordinate the
+likelihood of any model is an integral over a line, so that models can be compared with the truth exactly.
+"""
+
+import numpy as np
+from scipy.special import expit, logsumexp
+
+QUESTIONS = 50
+SLOPE = 1.5
+# Difficulties from -8 to 8, closest together near 0, where most people are.
+DIFFICULTY = 8 * np.sinh(np.linspace(-2, 2, QUESTIONS)) / np.sinh(2)
+
+# Points z for the integral, from -200 to 200, 0.0005 apart at the centre; the weights are the spacings.
+GRID = np.sinh(np.linspace(-9, 9, 4001)) / 20
+LOG_SPACING = np.log(np.gradient(GRID))
+
+
+def true_logits(z):
+    """Logits (n, 50) of the answer yes for abilities z (n,)."""
+    return SLOPE * (np.asarray(z)[:, None] - DIFFICULTY)
+
+
+def questionnaire(family, n, rng):
+    """Answers (n, 50), float32 zeros and ones, and the abilities (n,) behind them, drawn from the standard `family`."""
+    z = family.sample(rng, n)
+    return (rng.random((n, QUESTIONS)) < expit(true_logits(z))).astype(np.float32), z
+
+
+def log_likelihood_and_mean(family, logits, x):
+    """log p(x) of answers x (n, 50), each (n,), and the posterior mean of z, by the trapezoidal rule on GRID.
+
+    family: prior of z; logits: the decoder's output at GRID, shape (4001, 50).
+    """
+    logits = np.asarray(logits, float)
+    log_joint = x @ logits.T - np.logaddexp(0, logits).sum(axis=1) + family.log_prob(GRID) + LOG_SPACING
+    log_evidence = logsumexp(log_joint, axis=1)
+    return log_evidence, np.exp(log_joint - log_evidence[:, None]) @ GRID
