@@ -47,7 +47,10 @@ def test_studies_are_shorter_and_alike():
     assert len({run.name for run in runs + experiments.sweep()}) == len(runs) + len(experiments.sweep())
     settings = lambda run: (run.epochs, run.batch_size, run.lr, run.test_images, run.ships_weights)
     assert {settings(run) for run in runs if run.abilities} == {(60, 100, 0.05, 5000, False)}
-    assert {settings(run) for run in runs if not run.abilities} == {(20, 100, 0.005, 2000, False)}
+    assert {settings(run) for run in runs if run.study == "without"} == {(20, 100, 0.005, 2000, False)}
+    assert {settings(run) for run in runs if run.kl and not run.abilities and run.study != "without"} == {
+        (20, 100, 0.005, 1000, False)
+    }
     assert 20 * (55_000 // 100) == 100 * (55_000 // 500)  # as many steps as 100 epochs of the protocol
     for study in ("heavy", "light"):
         for df in (0, 3, 21):

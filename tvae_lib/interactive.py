@@ -42,9 +42,7 @@ class LiveFigure:
 
     def __init__(self, kind, settings, still, alt, parts=(), payload=None):
         self.kind, self.settings, self.alt, self.parts, self.payload = kind, settings, alt, parts, payload or {}
-        buffer = io.BytesIO()
-        still.savefig(buffer, format="png", dpi=100, facecolor="white")
-        self._png = buffer.getvalue()
+        self._png = _png_bytes(still)
 
     def _repr_png_(self):
         return self._png
@@ -55,13 +53,13 @@ class LiveFigure:
         sheets = [JS / f"{name}.css" for name in ("explorer", *self.parts, f"{self.kind}_explorer")]
         styles = "".join(sheet.read_text("utf-8") for sheet in sheets if sheet.exists())
         data = " ".join(f'data-{name}="{value!r}"' for name, value in self.settings.items())
-        picture = base64.b64encode(self._png).decode()
+        picture = _data_url(self._png)
         payload = "".join(
             f'<script type="application/json" data-tvae="{name}">{text}</script>\n' for name, text in self.payload.items()
         )
         return (
             f'{payload}<div class="tvae-explorer" data-kind="{self.kind}" {data}>'
-            f'<noscript><img alt="{self.alt}" src="data:image/png;base64,{picture}"></noscript></div>\n'
+            f'<noscript><img alt="{self.alt}" src="{picture}"></noscript></div>\n'
             f"<style>\n{styles}</style>\n"
             f'<script>\n(() => {{\n"use strict";\n{scripts}}})();\n</script>'
         )
@@ -69,6 +67,16 @@ class LiveFigure:
     def __repr__(self):
         shown = {name: value for name, value in self.settings.items() if isinstance(value, numbers.Real)}
         return f"{self.kind}_explorer({', '.join(f'{name}={value:g}' for name, value in shown.items())})"
+
+
+def _png_bytes(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100, facecolor="white")
+    return buffer.getvalue()
+
+
+def _data_url(png):
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def kl_explorer(mu=1.0, sigma=0.5, df=3.0):
@@ -133,6 +141,56 @@ def sampling_explorer(df=3.0, draws=1000, seed=0):
         "the Gaussian. Right: their quantiles follow the diagonal against t and leave it in the tails against the Gaussian."
     )
     return LiveFigure("sampling", {"df": df, "draws": int(draws), "seed": int(seed)}, figure, alt)
+
+
+DEGREES = (3, 5, 10, 21, 50, 200, math.inf)  # what the full-length runs cover; infinity is the Gaussian
+
+
+def df_explorer(seed=0):
+    """A slider over the degrees of freedom of the full-length runs: pre-drawn frames of the density and of reconstructed digits.
+
+    seed: of the shipped models, 0 for all of DEGREES. The output is about 0.4 MB. Returns a LiveFigure.
+    """
+    test = load_mnist().test[:10]
+    frames = []
+    for df in DEGREES:
+        figure, alt = _df_frame(df, load_model("gaussian" if df == math.inf else f"t{df:g}", seed), test)
+        name = "infinity, the Gaussian" if df == math.inf else f"{df:g}"
+        frames.append({"name": name, "src": _data_url(_png_bytes(figure)), "alt": alt})
+        if df == 21:
+            still, still_alt, start = figure, alt, len(frames) - 1
+    data = {"label": "degrees of freedom ν", "ends": ["3", "∞"], "frames": frames}
+    return LiveFigure("frames", {"start": start}, still, still_alt, payload={"frames": json.dumps(data)})
+
+
+def _df_frame(df, model, x):
+    """One frame of `df_explorer`: a figure and what it shows, in words."""
+    z = np.linspace(-10, 10, 401)
+    pixels = expit(model.decode(model.encode(x)[0]))
+    error = np.mean((pixels - x) ** 2)
+    figure = Figure(figsize=(8, 2.6), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=[1, 1.35])
+    axis = left.subplots()
+    axis.semilogy(z, np.exp(Gaussian().log_prob(z)), "--", color=colour("gaussian"), label="Gaussian")
+    if df != math.inf:
+        axis.semilogy(z, np.exp(model.family.log_prob(z)), color=colour("t"), label=f"t, ν = {df:g}")
+    axis.set(title="Density, logarithmic axis", xlabel="z", xlim=(-10, 10), ylim=(1e-12, 2))
+    axis.title.set_fontsize(10)
+    axis.legend(fontsize=8, loc="lower center", frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
+    axes = right.subplots(4, 5)
+    right.suptitle(f"Digits, and their reconstructions from μ (MSE of the ten: {error:.4f})", fontsize=10)
+    for row, images in zip(range(4), (x[:5], pixels[:5], x[5:], pixels[5:]), strict=True):
+        for cell, image in zip(axes[row], images, strict=True):
+            cell.imshow(image.reshape(28, 28), cmap="gray", vmin=0, vmax=1)
+            cell.set_axis_off()
+    family = "the Gaussian prior" if df == math.inf else f"the t prior with nu = {df:g}"
+    far = float(np.exp((Gaussian() if df == math.inf else model.family).log_prob(6.0)))
+    alt = (
+        f"Left: {family} on a logarithmic axis; at z = 6 the density is {far:.1e}. Right: ten test digits, each above its "
+        f"reconstruction by the model trained with this prior; their mean squared error is {error:.4f}."
+    )
+    return figure, alt
 
 
 MODELS = {"gaussian": ("gaussian", "Gaussian"), "t": ("t21", "t, ν = 21")}  # name in the page: name of the run, its title
