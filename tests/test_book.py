@@ -19,7 +19,7 @@ HTML = ROOT / "_build" / "html"
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 CHAPTERS = [page for page in PAGES if (ROOT / f"{page}.ipynb").exists()]
-NOTEBOOKS = sorted(ROOT.glob("book/*.ipynb"))
+NOTEBOOKS = sorted([*ROOT.glob("book/*.ipynb"), *ROOT.glob("book/workbooks/**/*.ipynb")])
 
 built = pytest.mark.skipif(not HTML.is_dir(), reason="the book is not built yet: run `make book`")
 
@@ -36,7 +36,7 @@ def article(page):
 # How notebooks are stored
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_notebook_is_stored_clean(path):
     assert problems(path) == []
 
@@ -71,6 +71,7 @@ def write_notebook(path, *cells):
         ([code(CHECKED, [stream("/tmp/x.npy\n")])], "absolute path"),
         ([code(CHECKED, [stream("4" * 400_000)])], "bytes"),
         ([code("a = 1"), code("b = 2")], "both code"),
+        ([code("a = 1"), code("check(a)", metadata={"tags": ["check"]}), code("b = 2")], "cells 2 and 3 are both code"),
     ],
 )
 def test_the_check_of_notebooks_complains(tmp_path, cells, complaint):
@@ -80,8 +81,9 @@ def test_the_check_of_notebooks_complains(tmp_path, cells, complaint):
 
 
 def test_the_check_of_notebooks_accepts(tmp_path):
+    check = code("check.task_1(c)", metadata={"tags": ["check"]})
     shared = {"cell_type": "markdown", "metadata": {}, "source": "See https://example.org/home/ada and results/tmp/x."}
-    assert problems(write_notebook(tmp_path / "good.ipynb", code(CHECKED, [stream("42\n")]), shared, code("c = 3"))) == []
+    assert problems(write_notebook(tmp_path / "good.ipynb", code(CHECKED, [stream("42\n")]), shared, code("c = 3"), check)) == []
 
 
 def test_nbval_notices_an_error_and_a_changed_output(tmp_path):
