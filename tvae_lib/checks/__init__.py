@@ -53,7 +53,7 @@ def task(number):
 
 
 def _in_words(error):
-    message = str(error).strip().partition("\n")[0]
+    message = str(error).strip().partition("\n")[0].rstrip(".")
     return type(error).__name__ + (f": {message}" if message else "")
 
 
