@@ -1,6 +1,7 @@
 """The book's files, and its pages as `make book` left them in _build/html."""
 
 import copy
+import importlib
 import json
 import re
 import subprocess
@@ -195,3 +196,46 @@ def test_exercises_have_solutions(page):
     assert 2 <= len(exercises) <= 3
     assert exercises == solved
     assert all("dropdown" in tag["class"] for tag in article(page).select(".admonition.solution"))
+
+
+# Workbooks
+
+WORKBOOKS = sorted(ROOT.glob("book/workbooks/*.ipynb"))
+
+
+def links_to(path, soup):
+    """The targets of a page's links to a workbook: the copy to download first, then addresses elsewhere."""
+    targets = [tag["href"] for tag in soup.select("a[href]") if f"/{path.name}" in tag["href"]]
+    return sorted(targets, key=is_elsewhere)
+
+
+@built
+@pytest.mark.parametrize("path", WORKBOOKS, ids=lambda path: path.stem)
+def test_a_workbook_is_linked_from_its_chapter_and_from_the_list(path):
+    chapter = next(page for page in CHAPTERS if page.startswith(f"book/{path.stem[:2]}_"))
+    for page in (chapter, "book/workbooks"):
+        download, *elsewhere = links_to(path, article(page))
+        assert (HTML / "book" / unquote(download)).resolve().read_bytes() == path.read_bytes()
+        assert [urlsplit(address).netloc for address in elsewhere] == ["colab.research.google.com", "mybinder.org"]
+        repository = urlsplit(yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]).path
+        assert all(repository in address for address in elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("https://github.com/ada/fork", ["colab.example/github/ada/fork/blob/next/", "binder.example/v2/gh/ada/fork/next?"]),
+        ("https://github.com/ada/fork.git", ["colab.example/github/ada/fork/blob/next/", "binder.example/v2/gh/ada/fork/next?"]),
+        ("https://example.org/ada/fork", []),
+        ("", []),
+    ],
+)
+def test_addresses_follow_the_repository(address, found, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    links = importlib.import_module("workbooks").links
+    services = {"colab_url": "https://colab.example", "binderhub_url": "https://binder.example"}
+    options = {"repository_url": address, "repository_branch": "next", "launch_buttons": services}
+    download, *elsewhere = links("02_kl", options)
+    assert download.startswith("{download}")
+    assert len(elsewhere) == len(found)
+    assert all(part in link and "book/workbooks/02_kl.ipynb" in link for part, link in zip(found, elsewhere, strict=True))

@@ -7,8 +7,8 @@ A workbook imports the checks of its chapter and calls one after each task:
     check.task_1(log_t)
 
 which prints `Task 2.1: correct.` or `Task 2.1: not yet.` with a hint, and never raises, whatever the answer is. The checks of a
-chapter are plain functions made of the three helpers below: `task` turns what goes wrong into a hint, `call` calls the reader's
-function, `expect` compares its result with a reference and with what well-known mistakes would give.
+chapter are plain functions made of the helpers below: `task` turns what goes wrong into a hint, `call` calls the reader's
+function, `parts` takes its answer apart, `expect` compares with a reference and with what well-known mistakes would give.
 
 `python -m tvae_lib.checks FOLDER` grades a folder of workbooks that were handed in.
 """
