@@ -2,6 +2,7 @@
 # make test   every check                           make results  the full-length training runs (hours)
 # make page   one page alone: PAGE=book/02_kl       make bench    timings, as ratios
 # make lint   style only                            make clean    remove what was built
+# make workbooks   the students' workbooks from the teacher's
 PYTHON ?= python3
 BIN = .venv/bin
 
@@ -20,13 +21,17 @@ page: .venv/.book
 
 test: .venv/.dev lint book
 	$(BIN)/pytest
-	$(BIN)/pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile book/*.ipynb
+	$(BIN)/pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile book/*.ipynb book/workbooks/teacher/*.ipynb
 
 lint: .venv/.dev
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/python tests/check_notebooks.py book/*.ipynb
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/python tests/check_notebooks.py book/*.ipynb book/workbooks/*/*.ipynb
+	$(BIN)/python -m tvae_lib.checks.workbooks --check
 
 lab: .venv/.book
 	$(BIN)/jupyter lab book
+
+workbooks: .venv/.book
+	$(BIN)/python -m tvae_lib.checks.workbooks
 
 results: .venv/.book
 	$(BIN)/python -m tvae_lib.experiments --jobs 2
@@ -49,4 +54,4 @@ clean:
 	$(BIN)/python -m pip install -r requirements-dev.txt
 	touch $@
 
-.PHONY: book page test lint lab results bench clean
+.PHONY: book page test lint lab workbooks results bench clean

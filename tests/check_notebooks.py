@@ -7,7 +7,6 @@ These need an execution count, or nbval takes them for cells that were never run
 import json
 import re
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 MARK = "# NBVAL_CHECK_OUTPUT"
@@ -35,8 +34,9 @@ def problems(path):
             found.append(f"cell {number} holds an absolute path")
     if stored > MAX_BYTES:
         found.append(f"the stored outputs take {stored:,} bytes, more than {MAX_BYTES:,}")
-    kinds = [cell["cell_type"] for cell in cells]
-    touching = [number for number, pair in enumerate(pairwise(kinds), 1) if pair == ("code", "code")]
+    code = [cell["cell_type"] == "code" for cell in cells]
+    check = ["check" in cell["metadata"].get("tags", []) for cell in cells]  # a workbook's check stands right under the answer
+    touching = [n for n in range(1, len(cells)) if code[n - 1] and code[n] and not check[n]]
     found += [f"cells {number} and {number + 1} are both code: say between them what was seen" for number in touching]
     return found
 

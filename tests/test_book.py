@@ -1,6 +1,7 @@
 """The book's files, and its pages as `make book` left them in _build/html."""
 
 import copy
+import importlib
 import json
 import re
 import subprocess
@@ -19,7 +20,7 @@ HTML = ROOT / "_build" / "html"
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 CHAPTERS = [page for page in PAGES if (ROOT / f"{page}.ipynb").exists()]
-NOTEBOOKS = sorted(ROOT.glob("book/*.ipynb"))
+NOTEBOOKS = sorted([*ROOT.glob("book/*.ipynb"), *ROOT.glob("book/workbooks/**/*.ipynb")])
 
 built = pytest.mark.skipif(not HTML.is_dir(), reason="the book is not built yet: run `make book`")
 
@@ -36,7 +37,7 @@ def article(page):
 # How notebooks are stored
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_notebook_is_stored_clean(path):
     assert problems(path) == []
 
@@ -71,6 +72,7 @@ def write_notebook(path, *cells):
         ([code(CHECKED, [stream("/tmp/x.npy\n")])], "absolute path"),
         ([code(CHECKED, [stream("4" * 400_000)])], "bytes"),
         ([code("a = 1"), code("b = 2")], "both code"),
+        ([code("a = 1"), code("check(a)", metadata={"tags": ["check"]}), code("b = 2")], "cells 2 and 3 are both code"),
     ],
 )
 def test_the_check_of_notebooks_complains(tmp_path, cells, complaint):
@@ -80,8 +82,9 @@ def test_the_check_of_notebooks_complains(tmp_path, cells, complaint):
 
 
 def test_the_check_of_notebooks_accepts(tmp_path):
+    check = code("check.task_1(c)", metadata={"tags": ["check"]})
     shared = {"cell_type": "markdown", "metadata": {}, "source": "See https://example.org/home/ada and results/tmp/x."}
-    assert problems(write_notebook(tmp_path / "good.ipynb", code(CHECKED, [stream("42\n")]), shared, code("c = 3"))) == []
+    assert problems(write_notebook(tmp_path / "good.ipynb", code(CHECKED, [stream("42\n")]), shared, code("c = 3"), check)) == []
 
 
 def test_nbval_notices_an_error_and_a_changed_output(tmp_path):
@@ -193,3 +196,46 @@ def test_exercises_have_solutions(page):
     assert 2 <= len(exercises) <= 3
     assert exercises == solved
     assert all("dropdown" in tag["class"] for tag in article(page).select(".admonition.solution"))
+
+
+# Workbooks
+
+WORKBOOKS = sorted(ROOT.glob("book/workbooks/*.ipynb"))
+
+
+def links_to(path, soup):
+    """The targets of a page's links to a workbook: the copy to download first, then addresses elsewhere."""
+    targets = [tag["href"] for tag in soup.select("a[href]") if f"/{path.name}" in tag["href"]]
+    return sorted(targets, key=is_elsewhere)
+
+
+@built
+@pytest.mark.parametrize("path", WORKBOOKS, ids=lambda path: path.stem)
+def test_a_workbook_is_linked_from_its_chapter_and_from_the_list(path):
+    chapter = next(page for page in CHAPTERS if page.startswith(f"book/{path.stem[:2]}_"))
+    for page in (chapter, "book/workbooks"):
+        download, *elsewhere = links_to(path, article(page))
+        assert (HTML / "book" / unquote(download)).resolve().read_bytes() == path.read_bytes()
+        assert [urlsplit(address).netloc for address in elsewhere] == ["colab.research.google.com", "mybinder.org"]
+        repository = urlsplit(yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]).path
+        assert all(repository in address for address in elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("https://github.com/ada/fork", ["colab.example/github/ada/fork/blob/next/", "binder.example/v2/gh/ada/fork/next?"]),
+        ("https://github.com/ada/fork.git", ["colab.example/github/ada/fork/blob/next/", "binder.example/v2/gh/ada/fork/next?"]),
+        ("https://example.org/ada/fork", []),
+        ("", []),
+    ],
+)
+def test_addresses_follow_the_repository(address, found, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    links = importlib.import_module("workbooks").links
+    services = {"colab_url": "https://colab.example", "binderhub_url": "https://binder.example"}
+    options = {"repository_url": address, "repository_branch": "next", "launch_buttons": services}
+    download, *elsewhere = links("02_kl", options)
+    assert download.startswith("{download}")
+    assert len(elsewhere) == len(found)
+    assert all(part in link and "book/workbooks/02_kl.ipynb" in link for part, link in zip(found, elsewhere, strict=True))
