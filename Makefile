@@ -5,6 +5,7 @@
 # make workbooks   the students' workbooks from the teacher's
 PYTHON ?= python3
 BIN = .venv/bin
+AXE = tests/browser/node_modules/.package-lock.json
 
 # One thread each: sums keep their order, and on a busy machine the threads of BLAS wait for each other (chapter 04: 40 s, not 220).
 export OPENBLAS_NUM_THREADS ?= 1
@@ -19,7 +20,7 @@ page: .venv/.book
 	@mkdir -p _build/page && printf 'format: jb-book\nroot: $(PAGE)\n' > _build/page/toc.yml
 	$(BIN)/jupyter-book build . --toc _build/page/toc.yml --path-output _build/page
 
-test: .venv/.dev lint book
+test: .venv/.dev lint book $(AXE)
 	$(BIN)/pytest
 	$(BIN)/pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile book/*.ipynb book/workbooks/teacher/*.ipynb
 
@@ -53,5 +54,10 @@ clean:
 .venv/.dev: requirements-dev.txt .venv/.book
 	$(BIN)/python -m pip install -r requirements-dev.txt
 	touch $@
+
+# axe-core, which looks for what readers with a screen reader or weak eyes would stumble over. Everything else works without npm.
+$(AXE): tests/browser/package-lock.json
+	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --fetch-retries 1 || \
+	  echo 'axe-core could not be installed with npm: the tests of accessibility will be skipped.' >&2
 
 .PHONY: book page test lint lab workbooks results bench clean

@@ -129,6 +129,26 @@ def test_page_asks_no_other_host(page):
     assert [address for address in loaded if is_elsewhere(address)] == []
 
 
+@built
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_light(page):
+    path = HTML / f"{page}.html"
+    soup = page_html(page)
+    sources = {tag["src"] for tag in soup.select("img[src], script[src]") if not tag["src"].startswith("data:")}
+    brought = [(path.parent / unquote(urlsplit(source).path)).resolve().stat().st_size for source in sources]
+    print(f"{page}: {path.stat().st_size / 1e6:.2f} MB, and {sum(brought) / 1e6:.2f} MB of pictures and scripts")
+    assert path.stat().st_size < 1_500_000 or page == "book/playground"  # which holds both trained models
+
+
+@built
+@pytest.mark.parametrize("page, words", [("book/04_numpy", "loss of a small VAE"), ("book/07_imputation", "pixels missing")])
+def test_figure_of_the_kernel_stands_still(page, words):
+    note = article(page).find("p", string=re.compile("need a running kernel"))
+    picture = note.find_previous("img")
+    assert words in picture["alt"] and picture["src"].startswith("data:image/png;base64,")
+    assert page_html(page).select('script[type*="widget"], script[src*="widget"], script[src*="require"]') == []
+
+
 def addresses_in_css(text):
     found = re.findall(r"url\(\s*['\"]?([^'\")]+)", text) + re.findall(r"@import\s+['\"]([^'\"]+)", text)
     return [address for address in found if not address.startswith("data:")]

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -12,9 +13,23 @@ import pytest
 from scipy import stats
 
 import tvae_lib
-from tvae_lib.interactive import NETWORK, _backprop_values, backprop_explorer, kl_explorer, sampling_explorer
+from tvae_lib import impute, masks
+from tvae_lib.experiments import load_model
+from tvae_lib.interactive import (
+    METHODS,
+    NETWORK,
+    _backprop_values,
+    backprop_explorer,
+    fill_in,
+    kl_explorer,
+    mask_explorer,
+    retrain_explorer,
+    sampling_explorer,
+    train_small,
+)
 from tvae_lib.latent import Gaussian, StudentT, kl_exact
 from tvae_lib.plots import GAUSSIAN, STUDENT_T
+from tvae_lib.train import fit
 from tvae_lib.vae_numpy import VAE
 
 JS = Path(tvae_lib.__file__).parent / "js"
@@ -188,3 +203,84 @@ def test_bad_start_values(settings):
 def test_bad_settings_of_the_sampling_explorer(settings):
     with pytest.raises(ValueError, match=rf"^{next(iter(settings))} must be an? (number|integer) from .* got"):
         sampling_explorer(**settings)
+
+
+# Figures that a kernel draws
+
+
+def turn(figure, **settings):
+    """Set controls as a reader would. Returns what the figure shows then, as HTML."""
+    for name, value in settings.items():
+        figure.controls[name].value = value
+    return figure.view.value
+
+
+@pytest.mark.parametrize("df, family", [(3, StudentT(3)), (math.inf, Gaussian())])
+def test_retraining_is_the_librarys(mnist, df, family):
+    model, history = train_small(df, seed=4, epochs=2)
+    expected = VAE(family, sizes=(784, 128, 10), rng=4, kl="sample")
+    run = {"epochs": 2, "batch_size": 20, "lr": 0.005, "seed": 4, "progress": False}
+    losses = fit(expected, mnist.train[:5000], mnist.valid[:500], **run).valid_loss
+    assert history.valid_loss == losses and losses[1] < losses[0]
+    for name, value in expected.params.items():
+        np.testing.assert_array_equal(model.params[name], value)
+
+
+def test_retraining_when_the_button_is_pressed():
+    figure = retrain_explorer()
+    start = figure.view.value
+    assert "t, ν = 21, seed 0" in start and turn(figure, df=5, seed=2, epochs=1) == start
+    figure.button.click()
+    _, history = train_small(5, 2, 1)
+    ends = f"{history.loss[-1]:.1f} nats (training) and {history.valid_loss[-1]:.1f} nats (validation)"
+    assert f"t, ν = 5, seed 2, against the epoch; after epoch 1 it is {ends}" in figure.view.value
+
+
+def test_every_control_has_a_label():
+    for figure in (retrain_explorer(), mask_explorer()):
+        assert all(len(control.description) > 3 for control in figure.controls.values())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_filling_in_is_the_librarys(mnist, method):
+    library = {"one pass": impute.single_pass, "fed back": impute.pseudo_gibbs, "weighted": impute.importance}
+    library |= {"Langevin": impute.langevin, "most probable code": impute.latent_map}
+    x, missing, filled = fill_in(load_model("t21", 1), row=7, share=0.25, count=3, max_side=9, mask_seed=5, method=method)
+    rng = np.random.default_rng(5)
+    hidden = masks.random_pixels(rng, (1, 784), 0.25) | masks.random_squares(rng, 1, 3, 9)
+    prediction = library[method](load_model("t21", 1), mnist.test[7:8], hidden, draws=30, seed=0)
+    np.testing.assert_array_equal(missing, hidden)
+    np.testing.assert_array_equal(x, mnist.test[7:8])
+    np.testing.assert_array_equal(filled, np.where(hidden, prediction, x))
+
+
+def test_masks_by_their_controls(mnist):
+    figure = mask_explorer()
+    settings = {"row": 7, "share": 0.25, "count": 3, "max_side": 9, "mask_seed": 5, "method": "fed back"}
+    shown = turn(figure, model="Gaussian", **settings)
+    x, missing, filled = fill_in(load_model("gaussian", 1), **settings)
+    error = np.square(x - filled)[missing].mean()
+    assert f"A handwritten {mnist.test_labels[7]}; the same with {missing.sum()} of 784 pixels missing" in shown
+    assert f"the method called fed back; and where that errs. Mean squared error on the missing pixels: {error:.3f}." in shown
+
+
+def test_what_cannot_be_drawn_is_said_in_one_line(monkeypatch):
+    figure = mask_explorer()
+    assert turn(figure, share=0, count=0) == (
+        "<p>No picture for these settings: missing marks no pixel, so there is nothing to score.</p>"
+    )
+    assert turn(figure, count=9).startswith("<img alt=")
+    figure = retrain_explorer()
+    monkeypatch.setattr("tvae_lib.interactive.fit", lambda model, *_, **__: model.loss([[1] * 784], [[np.inf] * 10]))
+    figure.button.click()
+    assert figure.view.value == "<p>No picture for these settings: eps must be finite, got NaN or infinity.</p>"
+    assert not figure.button.disabled
+
+
+@pytest.mark.parametrize("make", [retrain_explorer, mask_explorer])
+def test_without_a_kernel_a_still_picture_says_so(make):
+    bundle = make()._repr_mimebundle_()
+    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"]
+    assert bundle["image/png"].startswith(b"\x89PNG")
+    assert re.match(r'<img alt="[^"<]{60,}" src="data:image/png;base64,[^"]+"', bundle["text/html"])
+    assert "need a running kernel" in bundle["text/html"] and not re.search("https?:|<script", bundle["text/html"])

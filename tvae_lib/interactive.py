@@ -1,7 +1,10 @@
-"""Live figures that need no kernel and no network: plain JavaScript (the files in js/) inside one HTML output.
+"""Live figures. Most need no kernel and no network: plain JavaScript (the files in js/) inside one HTML output.
 
-Each helper returns a `LiveFigure`. A notebook, the built book and a page opened from disk show its HTML; where scripts
-are off, or where only pictures are shown, a still of the same message stands in its place.
+The functions that make these return a `LiveFigure`. A notebook, the built book and a page opened from disk show its HTML; where
+scripts are off, or where only pictures are shown, a still of the same message stands in its place.
+
+What a page cannot compute, training above all, is left to the kernel: `retrain_explorer` and `mask_explorer` return a
+`KernelFigure`, sliders of ipywidgets in a notebook and a still picture anywhere else.
 """
 
 import base64
@@ -10,23 +13,27 @@ import itertools
 import json
 import math
 import numbers
+import sys
 from itertools import pairwise
 from pathlib import Path
 
+import ipywidgets as widgets
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from scipy import stats
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 
 from . import impute
 from .data import load_mnist
 from .experiments import load_model
 from .latent import Gaussian, StudentT, kl_exact
-from .masks import random_squares
+from .masks import random_pixels, random_squares
 from .metrics import mse_missing
 from .page_weights import pack
 from .plots import GREY, colour
+from .train import fit
 from .vae_numpy import VAE
 
 JS = Path(__file__).parent / "js"
@@ -42,7 +49,7 @@ class LiveFigure:
 
     def __init__(self, kind, settings, still, alt, parts=(), payload=None):
         self.kind, self.settings, self.alt, self.parts, self.payload = kind, settings, alt, parts, payload or {}
-        self._png = _png_bytes(still)
+        self._png = _png(still)
 
     def _repr_png_(self):
         return self._png
@@ -69,14 +76,44 @@ class LiveFigure:
         return f"{self.kind}_explorer({', '.join(f'{name}={value:g}' for name, value in shown.items())})"
 
 
-def _png_bytes(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100, facecolor="white")
-    return buffer.getvalue()
+class KernelFigure:
+    """A picture that a running kernel draws again when its controls move; pages without a kernel show it still and say so.
 
+    draw: function of the controls' values; returns a matplotlib figure and what it shows, in words. controls: dict of argument
+    to ipywidget; button: what to press for a new picture, or None if every change draws one.
+    """
 
-def _data_url(png):
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    def __init__(self, draw, controls, button=None):
+        self.draw, self.controls = draw, controls
+        self.view, self.progress = widgets.HTML(), widgets.Output()
+        self.button = widgets.Button(description=button or "", button_style="primary")
+        self.button.on_click(self.update)
+        for control in controls.values():
+            control.style.description_width, control.layout.width = "14em", "40em"
+            if not button:
+                control.observe(self.update, names="value")
+        self.box = widgets.VBox([*controls.values(), *([self.button] if button else []), self.progress, self.view])
+        self.update()
+
+    def update(self, _=None):
+        """Draw the picture that the controls ask for. What cannot be drawn is said in one line."""
+        self.button.disabled = True
+        with self.progress, threadpool_limits(1):  # on matrices this small the threads of BLAS only wait for each other
+            try:
+                figure, self.alt = self.draw(**{name: control.value for name, control in self.controls.items()})
+                self._png = _png(figure)
+                self.view.value = self._picture()
+            except (ValueError, FloatingPointError) as error:
+                self.view.value = f"<p>No picture for these settings: {error}.</p>"
+        self.progress.clear_output()
+        self.button.disabled = False
+
+    def _picture(self):
+        return f'<img alt="{self.alt}" src="{_data_url(self._png)}" style="max-width: 100%">'
+
+    def _repr_mimebundle_(self, **kwargs):
+        still = f"{self._picture()}\n<p>The controls of this figure need a running kernel: open this chapter in JupyterLab.</p>"
+        return {**self.box._repr_mimebundle_(**kwargs), "text/html": still, "image/png": self._png}
 
 
 def kl_explorer(mu=1.0, sigma=0.5, df=3.0):
@@ -156,7 +193,7 @@ def df_explorer(seed=0):
     for df in DEGREES:
         figure, alt = _df_frame(df, load_model("gaussian" if df == math.inf else f"t{df:g}", seed), test)
         name = "infinity, the Gaussian" if df == math.inf else f"{df:g}"
-        frames.append({"name": name, "src": _data_url(_png_bytes(figure)), "alt": alt})
+        frames.append({"name": name, "src": _data_url(_png(figure)), "alt": alt})
         if df == 21:
             still, still_alt, start = figure, alt, len(frames) - 1
     data = {"label": "degrees of freedom ν", "ends": ["3", "∞"], "frames": frames}
@@ -260,6 +297,113 @@ def latent_explorer(seed=0, weights=True):
     return LiveFigure("latent", {"seed": seed}, figure, alt, parts=("network", "digits"), payload=payload)
 
 
+def retrain_explorer():
+    """Train a small VAE anew, with a df, a seed and a number of epochs: its loss curves, and five reconstructed test digits.
+
+    One epoch takes about a fifth of a second. Returns a KernelFigure.
+    """
+    choices = {**{f"{df}": df for df in (2, 3, 5, 10, 21, 50)}, "∞ (Gaussian)": math.inf}
+    controls = {
+        "df": widgets.SelectionSlider(description="degrees of freedom ν", options=choices.items(), value=21),
+        "seed": widgets.IntSlider(description="seed", min=0, max=9, value=0),
+        "epochs": widgets.IntSlider(description="epochs", min=1, max=10, value=3),
+    }
+    return KernelFigure(_draw_training, controls, button="Train")
+
+
+def train_small(df, seed, epochs):
+    """A VAE of 784-128-10 units, trained on 5,000 digits; df = infinity is the Gaussian. Returns the model and its History.
+
+    The KL is sampled for every df, so that models differ in their family alone.
+    """
+    family = StudentT(df) if df < math.inf else Gaussian()
+    model = VAE(family, sizes=(784, 128, 10), rng=seed, kl="sample")
+    mnist = load_mnist()
+    progress = {"file": sys.stdout}  # JupyterLab prints what goes to stderr on red
+    run = {"epochs": epochs, "batch_size": 20, "lr": 0.005, "seed": seed, "progress": progress}
+    return model, fit(model, mnist.train[:5000], mnist.valid[:500], **run)
+
+
+def _draw_training(df, seed, epochs):
+    model, history = train_small(df, seed, epochs)
+    digits = load_mnist().test[:5]
+    noise = model.family.sample(np.random.default_rng(seed), (5, 10))
+    name = f"t, ν = {df:g}" if df < math.inf else "Gaussian"
+    figure = Figure(figsize=(8, 2.9), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.3))
+    curves = left.subplots()
+    for series, style, label in ((history.loss, "o--", "training"), (history.valid_loss, "o-", "validation")):
+        curves.plot(range(1, epochs + 1), series, style, color=colour(name), markersize=3, label=label)
+    curves.set(title=f"{name}, seed {seed}", xlabel="epoch", ylabel="loss (nats per image)")
+    curves.xaxis.get_major_locator().set_params(integer=True)
+    _finish(curves)
+    curves.margins(x=0.05)
+    _show_images(right.subplots(2, 5).flat, [*digits, *model.reconstruct(digits, noise)])
+    right.suptitle("five test digits and their reconstructions", fontsize=10)
+    ends = f"{history.loss[-1]:.1f} nats (training) and {history.valid_loss[-1]:.1f} nats (validation)"
+    return figure, (
+        f"Left: loss of a small VAE, {name}, seed {seed}, against the epoch; after epoch {epochs} it is {ends}. "
+        "Right: five test digits and, below them, the model's blurred reconstructions."
+    )
+
+
+METHODS = {
+    "one pass": impute.single_pass,
+    "fed back": impute.pseudo_gibbs,
+    "weighted": impute.importance,
+    "Langevin": impute.langevin,
+    "most probable code": impute.latent_map,
+}
+
+
+def mask_explorer(seed=1):
+    """Erase scattered pixels and squares of a test digit, and see how a trained model fills them in, by any method of chapter 07.
+
+    seed: of the shipped pair of models, 0 to 4. Returns a KernelFigure.
+    """
+    trained = {title: load_model(run, seed) for run, title in MODELS.values()}
+
+    def draw(model, **settings):
+        return _draw_imputation(trained[model], **settings)
+
+    def slider(description, low, high, value, kind=widgets.IntSlider, **step):
+        return kind(description=description, min=low, max=high, value=value, continuous_update=False, **step)
+
+    controls = {
+        "row": slider("test digit, row", 0, 999, FIRST_DIGIT),
+        "share": slider("share of scattered pixels", 0, 0.9, 0, widgets.FloatSlider, step=0.05),
+        "count": slider("number of squares", 0, 100, 50),
+        "max_side": slider("largest side of a square", 1, 14, 4),
+        "mask_seed": slider("seed of the mask", 0, 9, 0),
+        "method": widgets.Dropdown(description="method", options=METHODS.keys(), value="most probable code"),
+        "model": widgets.Dropdown(description="model", options=trained.keys(), value=MODELS["t"][1]),
+    }
+    return KernelFigure(draw, controls)
+
+
+def fill_in(model, row, share, count, max_side, mask_seed, method):
+    """Hide pixels of one test digit and fill them in, with 30 passes of a method.
+
+    share of all pixels at random, and count squares with sides up to max_side. Returns the digit, what is missing, and the
+    imputation, each (1, 784).
+    """
+    x = load_mnist().test[row : row + 1]
+    rng = np.random.default_rng(mask_seed)
+    missing = random_pixels(rng, x.shape, share) | random_squares(rng, 1, count, max_side)
+    return x, missing, impute.fill(x, missing, METHODS[method](model, x, missing))
+
+
+def _draw_imputation(model, row, method, **mask):
+    x, missing, filled = fill_in(model, row, method=method, **mask)
+    error = mse_missing(x, filled, missing)
+    titles = ["the digit", f"{missing.sum()} pixels missing", f"filled in, MSE {error:.3f}", "its error"]
+    figure = _digits_figure(titles, [x, np.where(missing, np.nan, x), filled, np.abs(filled - x)], size=(8, 2.3))
+    return figure, (
+        f"A handwritten {load_mnist().test_labels[row]}; the same with {missing.sum()} of 784 pixels missing; filled in by the "
+        f"method called {method}; and where that errs. Mean squared error on the missing pixels: {error:.3f}."
+    )
+
+
 def _trained(seed):
     return {name: load_model(run, seed) for name, (run, _) in MODELS.items()}
 
@@ -275,13 +419,19 @@ def _pixels(x):
     return base64.b64encode(np.round(255 * x).astype(np.uint8).tobytes()).decode()
 
 
-def _digits_figure(titles, images):
-    figure = Figure(figsize=(8, 1.5), layout="constrained")
-    for axis, title, image in zip(figure.subplots(1, len(images)), titles, images, strict=True):
-        axis.imshow(image.reshape(28, 28), cmap=colormaps["gray"].with_extremes(bad="#e8a0a0"), vmin=0, vmax=1)
+def _digits_figure(titles, images, size=(8, 1.5)):
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(1, len(images))
+    _show_images(axes, images)
+    for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title, fontsize=8)
-        axis.set_axis_off()
     return figure
+
+
+def _show_images(axes, images):
+    for axis, image in zip(axes, images, strict=True):
+        axis.imshow(image.reshape(28, 28), cmap=colormaps["gray"].with_extremes(bad="#e8a0a0"), vmin=0, vmax=1)
+        axis.set_axis_off()
 
 
 # Where the boxes of the backpropagation figure stand: (along the flow, across it), as in js/backprop_explorer.js.
@@ -363,6 +513,16 @@ def _backprop_values(model, x, eps):
         return {f"{name}[{i}]" if f"{name}[0]" in NETWORK else name: value for name, i, value in flat}
 
     return by_box(forward), by_box(backward)
+
+
+def _png(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100, facecolor="white")
+    return buffer.getvalue()
+
+
+def _data_url(png):
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _finish(*axes):

@@ -63,20 +63,39 @@ def keep_bars(app, what, name, obj, options, lines):
     lines[:] = [re.sub(r"\|(\w+)\|", r"\\|\1\\|", line) for line in lines]
 
 
-def drop_thebe(app, page, template, context, doctree):
-    """Take out the scripts of sphinx-thebe, which nothing here uses and which log an error on every page."""
+def drop_scripts(app, page, template, context, doctree):
+    """Take out sphinx-thebe, which nothing here uses and which logs an error on every page, and the state of ipywidgets.
+
+    A page has no kernel that could use that state; it shows the still picture that a KernelFigure brings.
+    """
     scripts = context.get("script_files", [])
     scripts[:] = [
         file
         for file in scripts
         if "thebe"
         not in f"{file.filename} {file.attributes.get('body')}".lower()
+        and "widget-state" not in file.attributes.get("type", "")
     ]
+
+
+# HTML that axe-core finds fault with, and what is right.
+FOR_SCREEN_READERS = {
+    # MyST-NB: every fold was called by this, not by the text that it shows ("Show code cell source").
+    '<summary aria-label="Toggle hidden content">': "<summary>",
+    # docutils: role="list" around the bibliography allows only list items; ARIA gave doc-biblioentry up for them.
+    'role="doc-biblioentry"': 'role="listitem"',
+}
+
+
+def mend_roles(app, page, template, context, doctree):
+    for wrong, right in FOR_SCREEN_READERS.items():
+        context["body"] = context.get("body", "").replace(wrong, right)
 
 
 def setup(app):
     app.connect("builder-inited", copy_mathjax)
     app.connect("env-get-outdated", run_again_after_changes)
     app.connect("autodoc-process-docstring", keep_bars)
-    app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("html-page-context", drop_scripts, priority=900)
+    app.connect("html-page-context", mend_roles)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,9 +1,30 @@
-"""What the tests of several live figures share: a page on disk, the keys, and how to wait."""
+"""What the browser tests share: the rendered pages, a page on disk for a live figure, the keys, and how to wait."""
 
 import time
+from pathlib import Path
 
+import yaml
+
+ROOT = Path(__file__).parents[2]
+HTML = ROOT / "_build" / "html"
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 LEFT, RIGHT, HOME, END = "\ue012", "\ue014", "\ue011", "\ue010"  # the WebDriver codes of these keys
 HEAD = '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+
+# An asynchronous script: waits until a page's formulas are typeset, and reports on them.
+TYPESET = """
+const done = arguments[arguments.length - 1];
+const finish = () => done({
+  raw: document.querySelectorAll(".math").length,
+  typeset: document.querySelectorAll(".math mjx-container").length,
+  errors: [...document.querySelectorAll("mjx-merror")].map(node => node.textContent),
+  wide: document.documentElement.scrollWidth - window.innerWidth,
+});
+if (!document.querySelector(".math")) finish();
+else if (window.MathJax && MathJax.startup && MathJax.startup.promise) MathJax.startup.promise.then(finish);
+else setTimeout(finish, 5000);
+"""
 
 
 def write_page(path, *figures, background="white"):
