@@ -52,7 +52,8 @@ class Run:
     """One training run. df = 0 stands for the Gaussian; the defaults are the full protocol.
 
     study names what differs from the protocol: "sample" or "exact", how the KL is computed; "without", the digit class that is
-    left out of the training images is the seed's; "foreign5", 5 % of them are replaced by Fashion-MNIST images; "heavy" and
+    left out of the training images is the seed's; "foreign5", 5 % of them are replaced by Fashion-MNIST images; "warm", training
+    starts from the weights of the full-length Gaussian run of this seed; "heavy" and
     "light", the data are not digits but answers to a questionnaire (`synthetic`), by people whose abilities are t with 3 degrees
     of freedom or Gaussian. All studies but "sample" use the exact KL for either family.
     """
@@ -121,12 +122,17 @@ def studies():
         for study in ("heavy", "light")
         for df in (0, 3, 21)
     ]
-    return answers + [
-        Run(df, seed, **SHORT, test_images=2000 if study == "without" else 1000, study=study)  # a tenth of them was left out
-        for seed in range(5)
-        for study, families in models.items()
-        for df in families
-    ]
+    warm = [Run(df, seed, epochs=20, test_images=1000, study="warm") for seed in range(5) for df in (3, 0)]
+    return (
+        answers
+        + warm
+        + [
+            Run(df, seed, **SHORT, test_images=2000 if study == "without" else 1000, study=study)  # a tenth of them was left out
+            for seed in range(5)
+            for study, families in models.items()
+            for df in families
+        ]
+    )
 
 
 def training_data(run, data):
@@ -161,7 +167,10 @@ def _new_model(run):
     from tvae_lib.vae_numpy import VAE
 
     sizes = (synthetic.QUESTIONS, 32, 1) if run.abilities else (784, 400, 128, 10)
-    return VAE(run.family, sizes, rng=run.seed, kl=run.kl)
+    model = VAE(run.family, sizes, rng=run.seed, kl=run.kl)
+    if run.study == "warm":
+        model.params = load_model("gaussian", run.seed).params
+    return model
 
 
 def score(model, seed, test):
