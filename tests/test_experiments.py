@@ -48,13 +48,14 @@ def test_studies_are_shorter_and_alike():
     settings = lambda run: (run.epochs, run.batch_size, run.lr, run.test_images, run.ships_weights)
     assert {settings(run) for run in runs if run.abilities} == {(60, 100, 0.05, 5000, False)}
     assert {settings(run) for run in runs if run.study == "without"} == {(20, 100, 0.005, 2000, False)}
-    assert {settings(run) for run in runs if run.kl and not run.abilities and run.study != "without"} == {
-        (20, 100, 0.005, 1000, False)
-    }
+    assert {settings(run) for run in runs if run.study == "warm"} == {(20, 500, 0.005, 1000, False)}
+    others = [run for run in runs if not run.abilities and run.study not in ("without", "warm")]
+    assert {settings(run) for run in others} == {(20, 100, 0.005, 1000, False)}
     assert 20 * (55_000 // 100) == 100 * (55_000 // 500)  # as many steps as 100 epochs of the protocol
     for study in ("heavy", "light"):
         for df in (0, 3, 21):
             assert [run.seed for run in runs if (run.df, run.study) == (df, study)] == list(range(10))
+    assert [(run.df, run.seed) for run in runs if run.study == "warm"] == [(df, seed) for seed in range(5) for df in (3, 0)]
     for study in ("exact", "sample", "without", "foreign1", "foreign5", "foreign10"):
         for df in (0, 21):
             assert [run.seed for run in runs if (run.df, run.study) == (df, study)] == list(range(5))
@@ -83,6 +84,16 @@ def test_training_data_of_the_studies(mnist):
     right = lambda study: experiments.training_data(Run(0, 0, study=study), mnist)[0].sum(axis=1)
     know_all_or_nothing = lambda study: np.isin(right(study), (0, 50)).mean()
     assert know_all_or_nothing("heavy") > 5 * know_all_or_nothing("light")
+
+
+def test_a_warm_start_begins_with_the_gaussian_s_weights():
+    model, gaussian = experiments._new_model(Run(3, 1, study="warm")), experiments.load_model("gaussian", 1)
+    assert model.family.df == 3 and model.kl == "exact"
+    for name, value in gaussian.params.items():
+        np.testing.assert_array_equal(model.params[name], value)
+    assert (
+        experiments._new_model(Run(3, 1, study="exact")).params["encoder.0.weight"] != gaussian.params["encoder.0.weight"]
+    ).any()
 
 
 def test_outlier_scores(few_images):
