@@ -1,5 +1,6 @@
 """The live figures without a browser: their arithmetic run by node, their HTML, their settings."""
 
+import base64
 import itertools
 import json
 import math
@@ -16,10 +17,12 @@ import tvae_lib
 from tvae_lib import impute, masks
 from tvae_lib.experiments import load_model
 from tvae_lib.interactive import (
+    DEGREES,
     METHODS,
     NETWORK,
     _backprop_values,
     backprop_explorer,
+    df_explorer,
     fill_in,
     kl_explorer,
     mask_explorer,
@@ -168,7 +171,22 @@ def test_bad_settings_of_the_backpropagation_figure(model, settings, message):
         backprop_explorer(model, **({"x": (0.9, 0.2), "eps": 1.5} | settings))
 
 
-@pytest.mark.parametrize("make", [kl_explorer, sampling_explorer, backprop_example])
+def test_frames_over_the_degrees_of_freedom(mnist):
+    figure = df_explorer()
+    frames = json.loads(figure.payload["frames"])["frames"]
+    assert len(frames) == len(DEGREES) and frames[figure.settings["start"]]["alt"] == figure.alt
+    assert len(figure._repr_html_()) < 900_000
+    for df, frame in zip(DEGREES, frames, strict=True):
+        law = stats.norm if df == np.inf else stats.t(df)
+        model = load_model("gaussian" if df == np.inf else f"t{df}", backend="torch")
+        with model.no_grad():
+            pixels = model.decode(model.encode(mnist.test[:10])[0]).sigmoid().numpy()
+        assert f"density is {law.pdf(6):.1e}" in frame["alt"]
+        assert f"{np.mean((pixels - mnist.test[:10]) ** 2):.4f}." in frame["alt"]
+        assert base64.b64decode(frame["src"].removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("make", [kl_explorer, sampling_explorer, backprop_example, df_explorer])
 def test_output_is_self_contained(make):
     figure = make()
     html = figure._repr_html_()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pages import HTML, LEFT, PAGES, RIGHT, TYPESET, find, next_frame, open_at, set_width, wait, write_page
 
-from tvae_lib.interactive import backprop_explorer, kl_explorer, latent_explorer, playground, sampling_explorer
+from tvae_lib.interactive import backprop_explorer, df_explorer, kl_explorer, latent_explorer, playground, sampling_explorer
 from tvae_lib.latent import StudentT
 from tvae_lib.vae_numpy import VAE
 
@@ -72,6 +72,7 @@ FIGURES = {
     "sampling": sampling_explorer,
     "backprop": lambda: backprop_explorer(VAE(StudentT(3), sizes=(2, 3, 1)), x=(0.9, 0.2), eps=1.5),
     "latent": latent_explorer,
+    "frames": df_explorer,
     "playground": playground,
 }
 
