@@ -218,6 +218,54 @@ def test_exercises_have_solutions(page):
     assert all("dropdown" in tag["class"] for tag in article(page).select(".admonition.solution"))
 
 
+# Check yourself: the questions at a chapter's end
+
+
+def questions(soup):
+    """The answers of each question, as (is right, text, reasoning), by the question's name. Reads Markdown as well as HTML."""
+    found = {}
+    for tag in soup.select("details.answer"):
+        text = tag.summary.extract().get_text().strip()
+        found.setdefault(tag["name"], []).append(("right" in tag["class"], text, tag.get_text().strip()))
+    return found
+
+
+def own_questions(page):
+    cells = json.loads((ROOT / f"{page}.ipynb").read_text(encoding="utf-8"))["cells"]
+    source = next(("".join(cell["source"]) for cell in cells if cell["id"] == "check-yourself"), "")
+    return source, questions(BeautifulSoup(source, "html.parser"))
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_a_chapter_ends_with_questions(page):
+    source, found = own_questions(page)
+    assert 3 <= len(found) <= 5
+    assert list(found) == [f"q-{page[5:7]}-{number}" for number in range(1, len(found) + 1)]
+    assert re.findall(r"^\*\*Question (\d)\.\*\* .*\?", source, flags=re.M) == [name[-1] for name in found]
+    for name, answers in found.items():
+        assert 3 <= len({text for _, text, _ in answers}) == len(answers) <= 4, name
+        assert sum(right for right, _, _ in answers) == 1, name
+        for right, text, reasoning in answers:
+            verdict, _, why = reasoning.partition("** ")
+            assert verdict == ("**Right." if right else "**Not quite."), (name, text)
+            assert len(why) > 40 and why.endswith("."), (name, text)
+    places = [next(i for i, (right, _, _) in enumerate(answers) if right) for answers in found.values()]
+    assert len(set(places)) > 1, "the right answer always stands in the same place"
+
+
+@built
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_the_questions_are_rendered(page):
+    rendered, (_, written) = questions(copy.copy(article(page))), own_questions(page)
+    assert [[right for right, _, _ in answers] for answers in rendered.values()] == [
+        [right for right, _, _ in answers] for answers in written.values()
+    ]
+    assert list(rendered) == list(written)
+    for answers in rendered.values():
+        assert all(reasoning.startswith("Right. " if right else "Not quite. ") for right, _, reasoning in answers)
+        assert not [text for _, text, reasoning in answers if re.search(r"\$|</?\w+>|\*\*|{\w+}`", text + reasoning)]
+
+
 # Workbooks
 
 WORKBOOKS = sorted(ROOT.glob("book/workbooks/*.ipynb"))
