@@ -1,0 +1,251 @@
+"""Right and wrong answers to the tasks of workbook 07; see tests/test_checks.py."""
+
+import numpy as np
+from scipy import stats
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
+from skimage.metrics import structural_similarity
+
+from tvae_lib import metrics
+
+WINDOWS = {"data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+
+
+def scores(x, prediction, missing):
+    filled = x.copy()
+    filled[missing] = prediction[missing]
+    return metrics.mse(x, prediction), metrics.mse(x, filled), metrics.mse_missing(x, prediction, missing)
+
+
+def change(i, by):
+    """scores with one of the three changed."""
+
+    def changed(x, prediction, missing):
+        answer = list(scores(x, prediction, missing))
+        answer[i] = by((x - prediction) ** 2, missing)
+        return answer
+
+    return changed
+
+
+def sigmoid(logits):
+    return (1 + np.tanh(logits / 2)) / 2
+
+
+def one_pass(model, x, missing, eps, start=lambda x, missing: x * (1 - missing), spread=0.5, end=None):
+    """All draws in one long batch."""
+    mu, logvar = model.encode(start(x, missing))
+    z = (mu + np.exp(spread * logvar) * eps).reshape(-1, eps.shape[-1])
+    logits = model.decode(z).reshape(len(eps), *x.shape)
+    return end(logits) if end else sigmoid(logits).mean(axis=0)
+
+
+def once(**options):
+    return lambda *arguments: one_pass(*arguments, **options)
+
+
+def feed_back(model, x, missing, eps, put_back=True, first=None, last_only=False, start=0.0, result=lambda p, x, missing: p):
+    image = x.copy()
+    if start is not None:
+        image[missing] = start
+    total, count = 0, 0
+    for i in range(len(eps)):
+        mu, logvar = model.encode(image)
+        guess = sigmoid(model.decode(mu + np.exp(logvar) ** 0.5 * eps[i]))
+        image = guess.copy()
+        if put_back:
+            image[~missing] = x[~missing]
+        if i >= (len(eps) // 2 if first is None else first):
+            total, count = total + guess, count + 1
+    return guess if last_only else result(total / count, x, missing)
+
+
+def again(**options):
+    return lambda *arguments: feed_back(*arguments, **options)
+
+
+def each_pixel(logits, x):
+    return x * logits - np.maximum(logits, 0) - np.log1p(np.exp(-np.abs(logits)))
+
+
+def log_p_observed(logits, x, missing):
+    return np.array([each_pixel(a, b)[~m].sum() for a, b, m in zip(logits, x, missing, strict=True)])
+
+
+def naive(logits, x, missing):
+    with np.errstate(all="ignore"):
+        return np.where(missing, 0, x * logits - np.log(1 + np.exp(logits))).sum(axis=1)
+
+
+def weights_and_ess(log_p_x, log_p_z, log_q, shift=True, axis=0):
+    log_w = log_p_x + log_p_z - log_q
+    w = np.exp(log_w - log_w.max(axis=0)) if shift else np.exp(log_w)
+    w = w / w.sum(axis=axis, keepdims=True)
+    return w, w.sum(axis=0) ** 2 / (w**2).sum(axis=0)
+
+
+def with_size(size):
+    def changed(*arguments):
+        w, ess = weights_and_ess(*arguments)
+        return w, size(w, ess)
+
+    return changed
+
+
+def mean_ssim(x, prediction):
+    return structural_similarity(x.reshape(-1, 28, 28), prediction.reshape(-1, 28, 28), channel_axis=0, **WINDOWS)
+
+
+def ssim_of_batch(x, prediction, axis=None):
+    return structural_similarity(x.reshape(-1, 28, 28), prediction.reshape(-1, 28, 28), channel_axis=axis, **WINDOWS)
+
+
+def filled_in(x, missing, prediction):
+    return x * ~missing + prediction * missing
+
+
+def in_place(x, missing, prediction):
+    x[missing] = prediction[missing]
+    return x
+
+
+def energy(model, x, missing, z, sign=1):
+    return -log_p_observed(model.decode(z), x, missing) - sign * model.family.log_prob(z).sum(axis=1)
+
+
+def counts_black(model, x, missing, z):
+    return -each_pixel(model.decode(z), np.where(missing, 0, x)).sum(axis=1) - model.family.log_prob(z).sum(axis=1)
+
+
+def without_prior(model, x, missing, z):
+    return -log_p_observed(model.decode(z), x, missing)
+
+
+def blur(a, sigma):
+    a = np.reshape(a, (-1, 28, 28)).astype(float)
+    return gaussian_filter1d(gaussian_filter1d(a, sigma, axis=1), sigma, axis=2).reshape(-1, 784)
+
+
+def local_mean(x, missing, sigma, blur=blur, floor=1e-6):
+    observed = (~missing).astype(float)
+    return blur(x * observed, sigma) / np.maximum(blur(observed, sigma), floor)
+
+
+def blur_the_batch(a, sigma):
+    return gaussian_filter(np.reshape(a, (-1, 28, 28)).astype(float), sigma).reshape(-1, 784)
+
+
+def unguarded(x, missing, sigma):
+    with np.errstate(all="ignore"):
+        return local_mean(x, missing, sigma, floor=0)
+
+
+def paired_interval(gaussian, t):
+    difference = np.subtract(t, gaussian)
+    return difference.mean(), *stats.t.interval(0.95, len(t) - 1, difference.mean(), stats.sem(difference))
+
+
+def interval(factor=lambda n: stats.t(n - 1).ppf(0.975), error=lambda g, t: stats.sem(t - g), sign=1):
+    def changed(gaussian, t):
+        mean, width = sign * (t - gaussian).mean(), factor(len(t)) * error(gaussian, t)
+        return mean, mean - width, mean + width
+
+    return changed
+
+
+ANSWERS = {
+    1: {
+        "right": (scores,),
+        "wrong": [
+            ((change(2, lambda square, missing: (square * missing).mean()),), "divide by that of the missing"),
+            ((change(2, lambda square, missing: square[~missing].mean()),), "the observed pixels"),
+            ((change(2, lambda square, missing: ((square * missing).sum(1) / missing.sum(1)).mean()),), "over each image first"),
+            ((change(1, lambda square, missing: square.mean()),), "put the observed pixels back"),
+            ((change(1, lambda square, missing: square[missing].mean()),), "counts all pixels"),
+            ((change(1, lambda square, missing: (square * ~missing).mean()),), "wrong way round"),
+            ((lambda *arguments: scores(*arguments)[0],), "Return 3 things"),
+        ],
+    },
+    2: {
+        "right": (one_pass,),
+        "wrong": [
+            ((once(start=lambda x, missing: x),), "The encoder sees the whole image"),
+            ((once(start=lambda x, missing: x * missing),), "wrong way round"),
+            ((once(end=lambda logits: sigmoid(logits.mean(axis=0))),), "Average probabilities"),
+            ((once(end=lambda logits: logits.mean(axis=0)),), "leaves the sigmoid to you"),
+            ((once(end=lambda logits: sigmoid(logits).sum(axis=0)),), "added up"),
+            ((once(spread=1.0),), "variance is passed as standard deviation"),
+            ((once(start=lambda x, missing: np.where(missing, x.mean(), x)),), "is expected"),
+            ((lambda model, x, missing, eps: np.where(missing, one_pass(model, x, missing, eps), x),), "imputations"),
+        ],
+    },
+    3: {
+        "right": (feed_back,),
+        "wrong": [
+            ((again(put_back=False),), "observed pixels are lost"),
+            ((again(first=0),), "over all passes"),
+            ((again(last_only=True),), "the last pass only"),
+            ((again(start=None),), "starts from the whole image"),
+            ((again(result=lambda p, x, missing: np.where(missing, p, x)),), "imputations"),
+            ((lambda model, x, missing, eps: one_pass(model, x, missing, eps[3:]),), "This is one pass"),
+        ],
+    },
+    4: {
+        "right": (log_p_observed,),
+        "wrong": [
+            ((lambda logits, x, missing: each_pixel(logits, x * ~missing).sum(axis=1),), "count as black"),
+            ((lambda logits, x, missing: each_pixel(logits * ~missing, x * ~missing).sum(axis=1),), "one half"),
+            ((lambda logits, x, missing: log_p_observed(logits, x, ~missing),), "These are the missing pixels"),
+            ((lambda logits, x, missing: each_pixel(logits, x).sum(axis=1),), "All pixels are counted"),
+            ((lambda *arguments: -log_p_observed(*arguments),), "minus sign too many"),
+            ((lambda *arguments: log_p_observed(*arguments).sum(),), "One number"),
+            ((naive,), "overflows"),
+        ],
+    },
+    5: {
+        "right": (weights_and_ess,),
+        "wrong": [
+            ((lambda log_p_x, log_p_z, log_q: weights_and_ess(log_p_x, log_p_z, -log_q),), "in the denominator"),
+            ((lambda log_p_x, log_p_z, log_q: weights_and_ess(log_p_x, log_p_z, 0 * log_q),), "log q is missing"),
+            ((lambda log_p_x, log_p_z, log_q: weights_and_ess(log_p_x, 0 * log_p_z, log_q),), "The prior is missing"),
+            ((lambda *logs: weights_and_ess(*logs, shift=False),), "subtract the largest log weight"),
+            ((lambda *logs: weights_and_ess(*logs, shift=False, axis=1),), "the sum over the images"),
+            ((with_size(lambda w, ess: 1 / ess),), "this is the sum"),
+            ((with_size(lambda w, ess: 1 / w.max(axis=0)),), "largest weight"),
+            ((with_size(lambda w, ess: 1 / (w**2).sum()),), "One size for each image"),
+        ],
+    },
+    6: {
+        "right": (mean_ssim, filled_in, energy),
+        "wrong": [
+            ((ssim_of_batch, filled_in, energy), "reach from one image into the next"),
+            ((lambda *images: ssim_of_batch(*images, axis=2), filled_in, energy), "columns of the pictures"),
+            ((metrics.ssim_global, filled_in, energy), "one window for everything"),
+            ((mean_ssim, in_place, energy), "Make a copy"),
+            ((mean_ssim, lambda x, missing, prediction: filled_in(x, ~missing, prediction), energy), "wrong way round"),
+            ((mean_ssim, filled_in, counts_black), "count as black"),
+            ((mean_ssim, filled_in, without_prior), "lacks the prior"),
+            ((mean_ssim, filled_in, lambda *arguments: energy(*arguments, sign=-1)), "wrong sign"),
+        ],
+    },
+    7: {
+        "right": (local_mean,),
+        "wrong": [
+            ((lambda *arguments: local_mean(*arguments, blur=blur_the_batch),), "across the images"),
+            ((lambda x, missing, sigma: blur(x * ~missing, sigma),), "averaged in as black"),
+            ((lambda x, missing, sigma: blur(x, sigma) / blur(~missing, sigma),), "has seen the missing pixels"),
+            ((lambda x, missing, sigma: np.where(missing, local_mean(x, missing, sigma), x),), "imputations"),
+            ((unguarded,), "0 / 0"),
+        ],
+    },
+    8: {
+        "right": (paired_interval,),
+        "wrong": [
+            ((interval(factor=lambda n: 1.959964),), "not 1.96"),
+            ((interval(factor=lambda n: stats.t(n - 1).ppf(0.95)),), "2.5 % at each end"),
+            ((interval(error=lambda g, t: (t - g).std(ddof=1)),), "divide by sqrt(n)"),
+            ((interval(error=lambda g, t: (t - g).std() / np.sqrt(len(t))),), "ddof=1"),
+            ((interval(error=lambda g, t: np.hypot(stats.sem(t), stats.sem(g))),), "taken the seeds apart"),
+            ((interval(sign=-1),), "t minus Gaussian"),
+        ],
+    },
+}
