@@ -143,7 +143,8 @@ def training_data(run, data):
     if run.study == "without":
         return data.train[data.train_labels != run.seed], data.valid[data.valid_labels != run.seed]
     if run.study.startswith("foreign"):
-        rng, foreign, images = np.random.default_rng((run.seed, 31)), load_fashion_test()[0], data.train.copy()
+        # Not the first 2,000, on which `score_outliers` asks whether the model tells them from digits.
+        rng, foreign, images = np.random.default_rng((run.seed, 31)), load_fashion_test()[0][2000:], data.train.copy()
         n = round(len(images) * int(run.study.removeprefix("foreign")) / 100)
         images[rng.choice(len(images), n, replace=False)] = foreign[rng.choice(len(foreign), n, replace=False)]
         return images, data.valid
