@@ -196,7 +196,8 @@ def df_explorer(seed=0):
         frames.append({"name": name, "src": _data_url(_png(figure)), "alt": alt})
         if df == 21:
             still, still_alt, start = figure, alt, len(frames) - 1
-    data = {"label": "degrees of freedom ν", "ends": ["3", "∞"], "frames": frames}
+    ticks = ["∞" if df == math.inf else f"{df:g}" for df in DEGREES]
+    data = {"label": "degrees of freedom ν", "ticks": ticks, "frames": frames}
     return LiveFigure("frames", {"start": start}, still, still_alt, payload={"frames": json.dumps(data)})
 
 

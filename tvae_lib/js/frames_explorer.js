@@ -1,14 +1,14 @@
 // A slider over pictures that were drawn beforehand.
 
 start("frames", (root) => {
-  const { label, ends, frames } = JSON.parse(document.querySelector('script[data-tvae="frames"]').textContent);
+  const { label, ticks, frames } = JSON.parse(document.querySelector('script[data-tvae="frames"]').textContent);
   const id = uniqueId("tvae");
   const slider = element("input", { type: "range", id, min: 0, max: frames.length - 1, step: 1, value: root.dataset.start });
   const value = element("output", { for: id });
   const image = element("img", {});
   const live = element("div", { class: "tvae-spoken", "aria-live": "polite" });
   const say = announcer(live);
-  const scale = element("div", { class: "tvae-ends", "aria-hidden": "true" }, ...ends.map((end) => element("span", {}, end)));
+  const scale = element("div", { class: "tvae-ends", "aria-hidden": "true" }, ...ticks.map((tick) => element("span", {}, tick)));
   const head = element("div", { class: "tvae-head" }, element("label", { for: id }, label), value);
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", label);
