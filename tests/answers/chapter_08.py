@@ -148,8 +148,8 @@ ANSWERS = {
     5: {
         "right": (lambda t, gaussian: mean_interval(t - gaussian),),
         "wrong": [
-            ((interval_with(unpaired(0), lambda n: 1.96),), "pair: take the differences first"),
-            ((interval_with(unpaired(0), lambda n: 1.96),), "Then look at the variance"),
+            ((interval_with(unpaired(0), lambda n: 1.96),), "All three are still there"),
+            ((interval_with(unpaired(1), lambda n: 1.96),), "Then look at the factor"),
             ((interval_with(unpaired(1)),), "pair: take the differences first"),
             ((interval_with(unpaired(0)),), "Then look at the variance"),
             ((interval_with(factor=lambda n: stats.norm.ppf(0.975)),), "1.96 is too small"),

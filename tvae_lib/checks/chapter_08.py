@@ -26,7 +26,9 @@ def task_1(coupled):
             * np.sqrt(df / (df - 2)),
             "`cdf` and `ppf` of one distribution undo each other: the normal comes first, the t second.": normal,
             "`sf` is the probability above, and `ppf` asks for the one below: the signs are turned.": -stats.t.ppf(u, df),
-            "This is the t's distribution function at the normal numbers; its quantile function is `ppf`.": stats.t.cdf(normal, df),
+            "This is the t's distribution function at the normal numbers; its quantile function is `ppf`.": stats.t.cdf(
+                normal, df
+            ),
         }
         expect(call(coupled, normal, df), stats.t.ppf(u, df), f"the noise for nu = {df:g}", mistakes)
 
@@ -149,6 +151,7 @@ def task_5(interval):
             variance = np.var(t - gaussian, ddof=ddof) if paired else np.var(t, ddof=ddof) + np.var(gaussian, ddof=ddof)
             return (stats.t.ppf(0.975, n - 1) if student else 1.96) * np.sqrt(variance / n)
 
+        untouched = "All three are still there. Begin here: what does the function make of the fact that the runs are pairs?"
         places = ["pairs", "factor 1.96", "variance"]
         remarks = [
             "The runs of one seed are a pair: take the differences first, then their scatter.",
@@ -160,7 +163,7 @@ def task_5(interval):
             if not all(flags):
                 left = [i for i in range(3) if not flags[i]]
                 then = "".join(f" Then look at the {places[i]}." for i in left[1:])
-                mistakes[remarks[left[0]] + then] = half_width(*flags)
+                mistakes[untouched if len(left) == 3 else remarks[left[0]] + then] = half_width(*flags)
         right = half_width()
         mistakes |= {
             "This is the scatter of one difference; that of their mean is smaller by the root of n.": right * np.sqrt(n),
@@ -197,7 +200,7 @@ def task_6(power):
 
     right = values(chance)
     mistakes = {
-        "Here the scatter is taken as known. It is estimated from n pairs, and for few of them that costs much: use the t.": values(
+        "Here the scatter is taken as known. It is estimated from n pairs, and with few that costs much: use the t.": values(
             lambda n, shift: stats.norm.sf(1.96 - shift * np.sqrt(n))
         ),
         "The quantile is that of a t, but the statistic's scatter is taken for normal: its root of a chi-square is missing.": (
@@ -245,7 +248,7 @@ def task_7(fit_quality):
             "The standard deviation is passed as scale; the t of scale 1 has the standard deviation sqrt(nu / (nu - 2)).": (
                 stats.t.logpdf(z, df, mean, sd).mean()
             ),
-            "Mean and standard deviation are matched. They are at the mercy of the few numbers far out; maximise the log density.": (
+            "Mean and standard deviation are matched; they are at the mercy of the few numbers far out. Maximise instead.": (
                 stats.t.logpdf(z, df, mean, sd * np.sqrt((df - 2) / df)).mean()
             ),
             "nu is fitted too: hold it at df, with `fdf=df`.": stats.t.logpdf(z, *stats.t.fit(z)).mean(),
