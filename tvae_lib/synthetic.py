@@ -1,7 +1,7 @@
 """Made-up data whose codes are known: a questionnaire answered by people of heavy-tailed ability (chapter 09).
 
 A person has one hidden number z, the ability; question j is answered with yes with probability 1 / (1 + exp(-1.5 (z - b_j))),
-where b_j is its difficulty. (The two-parameter logistic model of item response theory.) With a single latent coordinate the
+where b_j is its difficulty. (The logistic model of item response theory, one slope for all questions.) With a single latent coordinate the
 likelihood of any model is an integral over a line, so that models can be compared with the truth exactly.
 """
 
@@ -13,7 +13,7 @@ SLOPE = 1.5
 # Difficulties from -8 to 8, closest together near 0, where most people are.
 DIFFICULTY = 8 * np.sinh(np.linspace(-2, 2, QUESTIONS)) / np.sinh(2)
 
-# Points z for the integral, from -200 to 200, 0.0005 apart at the centre; the weights are the spacings.
+# Points z for the integral, from -200 to 200, 0.0002 apart at the centre; the weights are the spacings.
 GRID = np.sinh(np.linspace(-9, 9, 4001)) / 20
 LOG_SPACING = np.log(np.gradient(GRID))
 
