@@ -26,6 +26,7 @@ test: .venv/.dev lint book $(AXE)
 
 lint: .venv/.dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/python tests/check_notebooks.py book/*.ipynb book/workbooks/*/*.ipynb
+	$(BIN)/codespell
 	$(BIN)/python -m tvae_lib.checks.workbooks --check
 
 lab: .venv/.book
