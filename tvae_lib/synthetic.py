@@ -1,8 +1,8 @@
 """Made-up data whose codes are known: a questionnaire answered by people of heavy-tailed ability (chapter 09).
 
 A person has one hidden number z, the ability; question j is answered with yes with probability 1 / (1 + exp(-1.5 (z - b_j))),
-where b_j is its difficulty. (The logistic model of item response theory, one slope for all questions.) With a single latent coordinate the
-likelihood of any model is an integral over a line, so that models can be compared with the truth exactly.
+where b_j is its difficulty. (The logistic model of item response theory, one slope for all questions.) With a single latent
+coordinate the likelihood of any model is an integral over a line, so models can be compared with the truth exactly.
 """
 
 import numpy as np
