@@ -136,7 +136,7 @@ def double(function):
         ),
         (lambda x: undefined + x, "not yet. Your code stops at the line"),  # noqa: F821
         (lambda x: None, "not yet. `<lambda>` returns nothing yet: fill in its body, and end it with `return`."),
-        (lambda x, y: x, "not yet. Your code stops when it is called with TypeError"),
+        (lambda x, y: x, "not yet. Your code stops when it is called: TypeError"),
         (7, "not yet. A function is asked for here, and this is of type int."),
         (..., "not yet. There is nothing here yet"),
     ],

@@ -75,6 +75,10 @@ def log_evidence(log_w):
     return top[:, 0] + np.log(np.mean(np.exp(log_w - top), axis=1))
 
 
+def largest_of_all(log_w):
+    return log_w.max() + np.log(np.mean(np.exp(log_w - log_w.max()), axis=1))
+
+
 ANSWERS = {
     1: {
         "right": (elbo_and_gap,),
@@ -104,6 +108,9 @@ ANSWERS = {
         "right": (blind_logits,),
         "wrong": [
             ((lambda images: logit(images.mean(axis=0)),), "costs infinitely much"),
+            ((lambda images: logit((images.sum(axis=0) + 1) / (len(images) + 1)),), "white in every training image"),
+            ((lambda images: logit((images.sum(axis=0) + 2) / (len(images) + 2)),), "white in every training image"),
+            ((lambda images: logit(np.clip(images.mean(axis=0), 1e-6, 1 - 1e-6)),), "This clips the mean"),
             ((lambda images: expit(blind_logits(images)),), "These are the probabilities"),
             ((lambda images: -blind_logits(images),), "wrong sign"),
             ((lambda images: np.log(expit(blind_logits(images))),), "This is log pi"),
@@ -151,7 +158,7 @@ ANSWERS = {
     7: {
         "right": (worth,),
         "wrong": [
-            ((worth_in_place,), "z.copy()"),
+            ((worth_in_place,), "both names stand for one array"),
             ((worth_without,), "you set it to 0"),
             ((lambda *given: -worth(*given),), "minus the one after it"),
             ((lambda model, x, z, fresh, j: worth(model, x, z, fresh, j) / x.shape[1],), "rise for each pixel"),
@@ -164,6 +171,7 @@ ANSWERS = {
             ((lambda log_w: log_w.mean(axis=1),), "logarithms, the ELBO"),
             ((lambda log_w: log_evidence(log_w) + np.log(log_w.shape[1]),), "subtract log K"),
             ((lambda log_w: np.log(np.mean(np.exp(log_w), axis=1)),), "e^-900 rounds to 0"),
+            ((largest_of_all,), "*of each image* (axis 1)"),
             ((lambda log_w: log_evidence(log_w.T),), "not over the images"),
             ((lambda log_w: log_w.max(axis=1),), "largest log weight"),
         ],

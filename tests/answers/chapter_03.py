@@ -50,6 +50,11 @@ def reparameterise(mu, logvar, eps):
     return eps * np.sqrt(np.exp(logvar)) + mu
 
 
+def root(logvar):
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(logvar)
+
+
 def backward(dz, logvar, eps):
     return 1.0 * dz, dz * eps * np.exp(0.5 * logvar - np.log(2))
 
@@ -82,7 +87,9 @@ def shared_correlation(df):
 def independent(transform=lambda t: np.log(np.abs(t)), allowance=lambda n: 4 / np.sqrt(n), pairs="all"):
     def looks_independent(draws):
         correlation = np.corrcoef(transform(draws).T)
-        upper = correlation[np.triu_indices(len(correlation), 1)] if pairs == "all" else correlation[0, 1]
+        upper = correlation[np.triu_indices(len(correlation), 0 if pairs == "and the diagonal" else 1)]
+        if pairs == "first":
+            upper = correlation[0, 1]
         return bool(np.all(np.abs(upper) < allowance(len(draws))))
 
     return looks_independent
@@ -117,6 +124,7 @@ ANSWERS = {
                 "Your code stops at the line",
             ),
             ((lambda rng, df, shape: library_t(rng, df / 2, shape),), "times as far"),
+            ((lambda rng, df, shape: 3 * library_t(rng, df, shape),), "yours reach 2.99 times"),
         ],
     },
     2: {
@@ -127,6 +135,7 @@ ANSWERS = {
             ((tail_z_from(both_tails, spread=lambda n, p: n * p * (1 - p)),), "divide by the variance"),
             ((tail_z_from(both_tails, spread=lambda n, p: np.sqrt(n * p)),), "not n p"),
             ((tail_z_from(lambda m, df: 2 * stats.norm.sf(m)),), "that of a normal"),
+            ((lambda draws, m, df: abs(tail_z(draws, m, df)),), "The sign is missing"),
         ],
     },
     3: {
@@ -148,13 +157,16 @@ ANSWERS = {
             ((lambda df, n: stats.t.isf(1 - 0.5 ** (1 / n), df),), "Both signs count"),
             ((lambda df, n: stats.t.isf(0.5 / n, df),), "one draw in n"),
             ((lambda df, n: n ** (1 / df),), "lacks its constant"),
+            ((lambda df, n: stats.t.isf(0.25 / n, df),), "*expected number*"),
+            ((lambda df, n: stats.t.isf(np.log(2) / (2 * n), df),), "for large n only"),
             ((lambda df, n: stats.norm.isf((1 - 0.5 ** (1 / n)) / 2),), "for a normal"),
         ],
     },
     5: {
         "right": (reparameterise, backward),
         "wrong": [
-            ((lambda mu, logvar, eps: mu + np.exp(logvar) * eps, backward), "variance as standard deviation"),
+            ((lambda mu, logvar, eps: mu + np.exp(logvar) * eps, backward), "multiplies by sigma squared"),
+            ((lambda mu, logvar, eps: mu + root(logvar) * eps, backward), "not its root"),
             ((lambda mu, logvar, eps: mu + np.exp(logvar) / 2 * eps, backward), "exponential of the half"),
             ((lambda mu, logvar, eps: np.exp(logvar / 2) * eps, backward), "leaves out mu"),
             ((reparameterise, backward_with(lambda sigma, eps: sigma * eps)), "lacks the factor 1/2"),
@@ -168,6 +180,10 @@ ANSWERS = {
         "right": (score_terms,),
         "wrong": [
             ((lambda g, mu, sigma, eps, df: sigma * score_terms(g, mu, sigma, eps, df),), "1 / sigma is missing"),
+            (
+                (lambda g, mu, sigma, eps, df: g(mu + sigma * eps) * ((df + 1) * eps / sigma * (df + eps**2)),),
+                "in parentheses",
+            ),
             ((lambda g, mu, sigma, eps, df: -score_terms(g, mu, sigma, eps, df),), "minus sign too many"),
             ((lambda g, mu, sigma, eps, df: g(mu + sigma * eps) * eps / sigma,), "Gaussian's score"),
             ((lambda g, mu, sigma, eps, df: score_terms(np.ones_like, mu, sigma, eps, df),), "multiply it by g(z)"),
@@ -193,6 +209,9 @@ ANSWERS = {
             ((independent(allowance=lambda n: 0.05),), "1 / sqrt(n), so the allowance depends on n"),
             ((independent(allowance=lambda n: 1 / np.sqrt(n)),), "no dependence"),
             ((independent(pairs="first"),), "look at every pair"),
+            ((independent(pairs="and the diagonal"),), "Or is the diagonal"),
+            ((independent(allowance=lambda n: 2 / np.sqrt(n)),), "ten columns too often"),
+            ((independent(transform=np.square),), "ten columns too often"),
             ((independent(allowance=lambda n: 0.02 + 4 / np.sqrt(n)),), "200,000 rows"),
             ((lambda draws: True,), "uncorrelated but dependent"),
         ],

@@ -45,6 +45,11 @@ def draw_one_v(generator, shape, df):
     return torch.randn(shape, generator=generator) / (v / df).sqrt()
 
 
+def draw_one_v_for_all(generator, shape, df):
+    v = torch.randn(df, generator=generator).square().sum()
+    return torch.randn(shape, generator=generator) / (v / df).sqrt()
+
+
 class Network(nn.Module):
     """Written with the layers one by one."""
 
@@ -138,6 +143,21 @@ def change(**options):
     return lambda *arguments: tvae_loss(*arguments, **options)
 
 
+def with_kl(kl_of, power=0.5):
+    def loss(model, x, eps, df):
+        mu, logvar = model.encode(x)
+        z = mu + torch.exp(power * logvar) * eps
+        return (bernoulli_cost(model.decode(z), x) + kl_of(eps, z, logvar, StudentT(df).log_prob).sum(dim=1)).mean()
+
+    return loss
+
+
+def gaussian_kl(model, x, eps, df):
+    mu, logvar = model.encode(x)
+    kl = (mu**2 + logvar.exp() - 1 - logvar).sum(dim=1) / 2
+    return (bernoulli_cost(model.decode(mu + torch.exp(logvar / 2) * eps), x) + kl).mean()
+
+
 def encoder_without_record(model, x, eps, df):
     with torch.no_grad():
         mu, logvar = model.encode(x)
@@ -196,6 +216,17 @@ def kl_in_eps(mu, logvar, eps, df):
     return (t.log_prob(eps) - logvar.detach() / 2 - t.log_prob(mu + torch.exp(logvar / 2) * eps)).sum(dim=1)
 
 
+def kl_standardised(inside=same, outside=torch.detach, share=1, total=lambda kl: kl.sum(dim=1)):
+    """log q as log f((z - mu) / sigma) - log sigma; inside and outside say what becomes of mu and logvar there."""
+
+    def kl(mu, logvar, eps, df):
+        t, z = StudentT(df), mu + torch.exp(logvar / 2) * eps
+        standard = (z - inside(mu)) / torch.exp(inside(logvar) / 2)
+        return total(t.log_prob(standard) - share * outside(logvar) / 2 - t.log_prob(z))
+
+    return kl
+
+
 def path(**options):
     return lambda *arguments: kl_path(*arguments, **options)
 
@@ -205,6 +236,7 @@ ANSWERS = {
         "right": (derivative,),
         "wrong": [
             ((lambda f, z: derivative(f, z, reduce=torch.mean),), "start from the sum"),
+            ((lambda f, z: torch.autograd.grad(f(z).sum(), z, create_graph=True),), "take the first, `[0]`"),
             ((lambda f, z: derivative(f, z, record=False),), "create_graph=True"),
             ((lambda f, z: derivative(f, z).detach(),), "do not detach"),
             ((by_grad,), "`.grad` adds up"),
@@ -219,6 +251,7 @@ ANSWERS = {
             ((lambda logits, x: F.binary_cross_entropy_with_logits(logits, x, reduction="none"),), "not summed"),
             ((lambda logits, x: bernoulli_cost(logits, x) / logits.shape[1],), "mean over the pixels"),
             ((lambda logits, x: bernoulli_cost(torch.sigmoid(logits), x),), "taken twice"),
+            ((lambda logits, x: bernoulli_cost(x, logits),), "first the logits, then the target"),
             ((lambda logits, x: bernoulli_cost(logits.detach(), x),), "no record"),
             ((from_probabilities,), "At logits of 1000"),
             ((lambda logits, x: (torch.log1p(torch.exp(logits)) - x * logits).sum(1),), "e^1000 overflows"),
@@ -231,6 +264,7 @@ ANSWERS = {
             ((draw_global,), "global generator"),
             ((draw_again,), "do not set its seed"),
             ((draw_one_v,), "a Z and a V of its own"),
+            ((draw_one_v_for_all,), "V has to be one number for each entry"),
             ((lambda generator, shape, df: torch.randn(shape, generator=generator),), "normal noise"),
             ((lambda *arguments: draw_t(*arguments, divide=lambda v: 1 / v.sqrt()),), "wrong way up"),
             ((lambda *arguments: draw_t(*arguments, divide=same),), "square root is missing"),
@@ -259,6 +293,11 @@ ANSWERS = {
             ((change(pixels=12),), "The pixels are averaged"),
             ((change(kl_of=lambda kl: 0 * kl),), "lacks its KL"),
             ((change(sign=-1),), "is subtracted"),
+            ((with_kl(lambda eps, z, logvar, t: t(eps) - logvar - t(z)),), "log sigma is logvar / 2"),
+            ((with_kl(lambda eps, z, logvar, t: t(eps) - t(z)),), "-log sigma is missing"),
+            ((with_kl(lambda eps, z, logvar, t: t(eps) - logvar / 2 - t(z), power=1.0),), "multiply eps by exp(logvar)"),
+            ((with_kl(lambda eps, z, logvar, t: t(eps) - logvar - t(z), power=1.0),), "logvar is log sigma^2: sigma is"),
+            ((gaussian_kl,), "KL of two Gaussians"),
             ((change(end=lambda loss: 5 * loss),), "take the mean"),
             ((change(end=torch.detach),), "no record"),
             ((change(end=torch.Tensor.item),), "stay in PyTorch"),
@@ -303,7 +342,11 @@ ANSWERS = {
             ((path(mu_q=same),), "mu is still recorded"),
             ((path(logvar_q=same),), "logvar is still recorded"),
             ((path(cut=torch.detach),), "no record"),
-            ((kl_in_eps,), "Write log q at z"),
+            ((kl_in_eps,), "No gradient reaches z through log q"),
+            ((kl_standardised(),), "No gradient reaches z through log q"),
+            ((kl_standardised(inside=torch.detach, outside=same),), "-log sigma in log q is still recorded"),
+            ((kl_standardised(inside=torch.detach, share=0),), "-log sigma is missing from log q"),
+            ((kl_standardised(inside=torch.detach, total=same),), "The KL is not summed"),
             ((path(prior=0.0),), "The value of the KL"),
         ],
     },

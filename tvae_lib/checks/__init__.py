@@ -72,7 +72,7 @@ def call(function, *arguments):
         frames = traceback.extract_tb(error.__traceback__)[1:]  # without this one
         own = [frame for frame in frames if frame.filename == frames[0].filename]  # not those inside NumPy
         place = f"at the line `{own[-1].line}`" if own and own[-1].line else "when it is called"
-        raise NotYet(f"Your code stops {place} with {_in_words(error)}.") from None
+        raise NotYet(f"Your code stops {place}: {_in_words(error)}.") from None
     if answer is None or answer is ...:
         name = getattr(function, "__name__", "the function")
         raise NotYet(f"`{name}` returns nothing yet: fill in its body, and end it with `return`.")

@@ -1,7 +1,7 @@
 """Checks of workbook 01: the two terms of the loss, what each costs, and the gap that the ELBO leaves."""
 
 import numpy as np
-from scipy.special import expit, logsumexp
+from scipy.special import expit, logit, logsumexp
 
 from tvae_lib.checks import NotYet, call, expect, parts, task
 from tvae_lib.latent import Gaussian, kl_exact
@@ -102,11 +102,20 @@ def task_3(blind_logits):
     with np.errstate(all="ignore"):
         answer = call(blind_logits, images)
     share = (1 + total) / (n + 2)
-    if np.shape(answer) == right.shape and np.isinf(np.asarray(answer, float)[:2]).any():
-        raise NotYet(
-            "A pixel that is black in every training image gets an infinite logit, and a test image that has grey there then "
-            "costs infinitely much: count in one black and one white image."
-        )
+    if np.shape(answer) == right.shape:
+        value = np.asarray(answer, float)
+        if np.isneginf(value[:2]).any():
+            raise NotYet(
+                "A pixel that is black in every training image gets an infinite logit, and a test image that has grey there then "
+                "costs infinitely much: count in one black and one white image."
+            )
+        if np.isposinf(value[:2]).any():
+            raise NotYet(
+                "A pixel that is white in every training image gets an infinite logit: two images are counted in, so divide by "
+                "N + 2, while only the white one adds 1 to the sum."
+            )
+        if np.allclose(value[2:], logit(total[2:] / n), rtol=0, atol=1e-9):
+            raise NotYet("This clips the mean. Count the two images in: (sum + 1) / (N + 2).")
     expect(
         answer,
         right,
@@ -255,7 +264,7 @@ def task_7(worth):
             rise.mean(),
             f"the worth of coordinate {j}",
             {
-                "The two costs are equal: `changed = z` is a second name for one array, not a second array. Use `z.copy()`.": 0.0,
+                "The two costs are equal: after `new = z` both names stand for one array. Use `z.copy()`.": 0.0,
                 "This is the cost after the change; subtract the cost before it.": cost(replaced).mean(),
                 "This is the cost before the change minus the one after it.": -rise.mean(),
                 "This is the rise of each image: take the mean.": rise,
@@ -290,6 +299,6 @@ def task_8(log_evidence):
     if not np.isfinite(np.asarray(far, float)).all():
         raise NotYet(
             "Right for weights near 1. But log weights of -900 are common, and e^-900 rounds to 0: use `logsumexp`, or take "
-            "the largest log weight out of the mean first."
+            "the largest log weight *of each image* (axis 1) out of the mean first."
         )
     expect(far, right + shift[:, 0], "the log evidence of each image at large log weights")

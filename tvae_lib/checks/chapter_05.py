@@ -10,7 +10,7 @@ from torch import nn
 
 from tvae_lib.checks import NotYet, call, expect, parts, task
 from tvae_lib.checks.chapter_04 import made_up
-from tvae_lib.latent import StudentT
+from tvae_lib.latent import Gaussian, StudentT, kl_exact
 from tvae_lib.vae_torch import VAE
 
 
@@ -55,7 +55,10 @@ def task_1(derivative):
         "It is the mean that you differentiate, so each entry is divided by their number: start from the sum.": first / 7,
         "These are the values of f, not of its derivative.": 3 * np.log1p(at**2 / 5),
     }
-    expect(call(derivative, f, z), first, "the derivative", mistakes)
+    answer = call(derivative, f, z)
+    if isinstance(answer, tuple | list):
+        raise NotYet("`torch.autograd.grad` gives a tuple with one tensor for each input: take the first, `[0]`.")
+    expect(answer, first, "the derivative", mistakes)
     try:
         again = call(derivative, partial(derivative, f), z)
     except NotYet:
@@ -78,6 +81,7 @@ def task_2(bernoulli_cost):
     logits = torch.tensor(rng.normal(0, 2, (4, 6)), requires_grad=True)
     each = F.binary_cross_entropy_with_logits(logits, x, reduction="none").detach().numpy()
     twice = F.binary_cross_entropy_with_logits(torch.sigmoid(logits), x, reduction="none").detach().numpy()
+    swapped = F.binary_cross_entropy_with_logits(x, logits, reduction="none").detach().numpy()
     mistakes = {
         'This is the mean over images and pixels, as by default: pass reduction="none", and sum over the pixels.': each.mean(),
         "One number for the batch: one for each image is asked for.": each.sum(),
@@ -86,6 +90,7 @@ def task_2(bernoulli_cost):
             each.mean(axis=1)
         ),
         "This sums over the images; sum over the pixels, dim=1.": each.sum(axis=0),
+        "The arguments are swapped: first the logits, then the target x.": swapped.sum(axis=1),
         "The sigmoid is taken twice: `..._with_logits` takes it itself, so hand it the logits.": twice.sum(axis=1),
     }
     answer = tensor(call(keep(bernoulli_cost, logits), x), "The cost")
@@ -130,9 +135,13 @@ def task_3(draw_t):
     if np.array_equal(first, second):
         raise NotYet("Two calls with one generator give the same noise: do not set its seed inside the function.")
     rng = np.random.default_rng(0)
-    for df, sample in ((2, noise(2)[0]), (1, first)):
+    one_v = "V has to be one number for each entry: draw `torch.randn(df, *shape, ...)` and sum over the first axis."
+    for df, (sample, other) in ((2, noise(2)), (1, (first, second))):
         if not np.isfinite(sample).all():
             raise NotYet("The noise contains NaN or infinity.")
+        spread, normal = sample.std(), stats.norm.cdf
+        if abs(other.std() / spread - 1) > 0.05 and stats.kstest(sample.ravel() / spread, normal).statistic < 0.01:
+            raise NotYet(one_v)
         if stats.kstest(sample.ravel(), stats.t(df).cdf).statistic > 0.015:
             z, v = rng.standard_normal(50_000), rng.chisquare(df, 50_000)
             mistakes = {
@@ -150,7 +159,7 @@ def task_3(draw_t):
         size = np.log(np.abs(sample) + 1e-12)
         for axis in (0, 1):
             if size.mean(axis=axis).var() * size.shape[axis] > 2 * size.var():  # 1 if they are independent
-                raise NotYet("The entries depend on each other: every entry needs a Z and a V of its own.")
+                raise NotYet("The entries depend on each other: every entry needs a Z and a V of its own. " + one_v)
 
 
 @task("5.4")
@@ -226,7 +235,23 @@ def task_5(tvae_loss):
     names, weights = zip(*twin.named_parameters(), strict=True)
     answer = call(keep(tvae_loss, twin), torch.tensor(x), torch.tensor(eps), 5.0)
     reconstruction, kl = expected.reconstruction, expected.kl
+    mu, logvar = ours.encode(x)
+    log_sigma = logvar.sum(axis=1) / 2
+
+    def with_variance(log_sigma):
+        """The loss at z = mu + sigma^2 eps, with log_sigma of each code in the KL."""
+        z = mu + np.exp(logvar) * eps
+        ratio = ours.family.log_prob(eps) - ours.family.log_prob(z)
+        return (ours.reconstruction_and_dz(x, z)[0] + ratio.sum(axis=1) - log_sigma).mean()
+
     mistakes = {
+        "The KL subtracts logvar, which is log sigma^2: log sigma is logvar / 2.": (reconstruction + kl - log_sigma).mean(),
+        "-log sigma is missing from the KL: log q of a code is log f(eps) - log sigma.": (reconstruction + kl + log_sigma).mean(),
+        "sigma is exp(logvar / 2); you multiply eps by exp(logvar), which is sigma squared.": with_variance(log_sigma),
+        "logvar is log sigma^2: sigma is exp(logvar / 2), and log sigma is logvar / 2.": with_variance(2 * log_sigma),
+        "This is the KL of two Gaussians. For the t take the one-draw estimate, from `StudentT(df).log_prob`.": (
+            reconstruction + kl_exact(Gaussian(), mu, logvar).sum(axis=1)
+        ).mean(),
         "The loss should be one number, the mean over the batch.": reconstruction + kl,
         "The loss is the sum over the batch; take the mean.": (reconstruction + kl).sum(),
         "The loss lacks its KL term.": reconstruction.mean(),
@@ -364,11 +389,14 @@ def task_8(kl_path):
     eps, family = rng.standard_t(df, (6, 3)), StudentT(df)
     sigma = np.exp(logvar / 2)
     z = mu + sigma * eps
-    right = (family.log_prob(eps) - logvar / 2 - family.log_prob(z)).sum(axis=1)
     inputs = [torch.tensor(part, requires_grad=True) for part in (mu, logvar)]
     answer = tensor(call(keep(kl_path, *inputs), torch.tensor(eps), df), "The KL")
-    wrong_sum = {"The KL is not summed: add up the coordinates of each code.": family.log_prob(eps) - logvar / 2}
-    expect(answer, right, "the value of the KL, which a detach does not change,", wrong_sum)
+    each = family.log_prob(eps) - logvar / 2 - family.log_prob(z)
+    mistakes = {
+        "The KL is not summed: add up the coordinates of each code.": each,
+        "-log sigma is missing from log q.": (each + logvar / 2).sum(axis=1),
+    }
+    expect(answer, each.sum(axis=1), "the value of the KL, which a detach does not change,", mistakes)
     dmu, dlogvar = gradients(answer, inputs, "The KL")
     score_q, score_p = family.score(eps) / sigma, family.score(z)
     plain = -score_p
@@ -378,11 +406,14 @@ def task_8(kl_path):
     by_path = 0.5 * sigma * eps * (score_q - score_p)
     if np.allclose(dmu.numpy(), plain) and np.allclose(dlogvar.numpy(), 0.5 * sigma * eps * plain):
         raise NotYet(
-            "Write log q at z, as log f((z - mu) / sigma) - log sigma: with eps put in, the record does not see that log q "
-            "moves with z."
+            "No gradient reaches z through log q. Either eps stands in it, or mu and sigma in (z - mu) / sigma are still "
+            "recorded and cancel: detach both there."
         )
     if np.allclose(dmu.numpy(), plain):
         raise NotYet(usual if np.allclose(dlogvar.numpy(), 0.5 * (sigma * eps * plain - 1)) else only_logvar)
     expect(dmu, score_q - score_p, "the gradient for mu", {"log p(z) sends no gradient: z is detached there.": score_q})
-    mistakes = {only_mu: by_path - 0.5 - 0.5 * score_q * sigma * eps}
+    mistakes = {
+        only_mu: by_path - 0.5 - 0.5 * score_q * sigma * eps,
+        "-log sigma in log q is still recorded: use the detached logvar there too.": by_path - 0.5,
+    }
     expect(dlogvar, by_path, "the gradient for logvar", mistakes)
