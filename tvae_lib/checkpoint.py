@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from tvae_lib.latent import Gaussian, StudentT
-from tvae_lib.vae_numpy import VAE
+from tvae_lib.vae_numpy import VAE, check_family
 
 FORMAT = "tvae-1"
 
@@ -35,12 +35,28 @@ def write_atomically(path, data):
 
 def describe(model):
     """The configuration of a model as plain JSON values."""
-    return {
-        "family": type(model.family).__name__,
-        "df": getattr(model.family, "df", None),
-        "sizes": list(model.sizes),
-        "kl": model.kl,
-    }
+    return {**_describe_family(model.family), "sizes": list(model.sizes), "kl": model.kl}
+
+
+def _describe_family(family):
+    """The name of a family's class and its attributes, e.g. "family.shape": 1.5; only `df` goes by its own name."""
+    config = {"family": type(family).__name__, "df": None}
+    for name, value in vars(family).items():
+        if name.startswith("_"):
+            continue
+        try:
+            plain = json.loads(json.dumps(value, default=lambda array: array.tolist()))
+        except (AttributeError, TypeError):
+            hint = "numbers, texts and arrays can be stored, and a name that begins with _ leaves it out"
+            raise ValueError(f"the family's attribute {name} is a {type(value).__name__}: {hint}") from None
+        config["df" if name == "df" else f"family.{name}"] = plain
+    return config
+
+
+def differences(here, there):
+    """What differs between two configurations, as a list of texts such as "df 21.0 there, 5.0 here"."""
+    names = {**here, **there}
+    return [f"{name} {there.get(name)} there, {here.get(name)} here" for name in names if here.get(name) != there.get(name)]
 
 
 def save(path, model, dtype=None, **extra):
@@ -90,14 +106,25 @@ def read(path):
     return config, params, extra
 
 
-def load(path, backend="numpy"):
-    """Read a model, float32, for the back end "numpy" or "torch". Raises ValueError for anything but a file of `save`."""
+def load(path, backend="numpy", family=None):
+    """Read a model, float32, for the back end "numpy" or "torch". Raises ValueError for anything but a file of `save`.
+
+    A file holds the name and the attributes of its family, and no code. Gaussian and StudentT are made from them. A family of
+    your own you pass, as in load(path, family=Laplace()); its class must have the stored name, its attributes the stored values.
+    """
     if backend not in ("numpy", "torch"):
         raise ValueError(f'backend must be "numpy" or "torch", got {backend!r}')
     config, params, _ = read(path)
-    if config["family"] not in ("Gaussian", "StudentT"):
-        raise ValueError(f"{path} holds a model of the unknown family {config['family']!r}")
-    family = Gaussian() if config["family"] == "Gaussian" else StudentT(config["df"])
+    name = config["family"]
+    if family is not None:
+        check_family(family)
+        different = differences(_describe_family(family), {k: v for k, v in config.items() if k not in ("sizes", "kl")})
+        if different:
+            raise ValueError(f"{path} holds a model of another family: {json.dumps(different)}")
+    elif name not in ("Gaussian", "StudentT"):
+        raise ValueError(f"{path} holds a model of the family {name!r}, not one of tvae_lib's: load(path, family={name}(...))")
+    else:
+        family = Gaussian() if name == "Gaussian" else StudentT(config["df"])
     if backend == "torch":
         from tvae_lib.vae_torch import VAE as TorchVAE
 

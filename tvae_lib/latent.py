@@ -3,6 +3,9 @@
 A latent coordinate is z = mu + sigma * eps, where eps has a fixed standard density: N(0, 1) or Student's t with df
 degrees of freedom. The prior is the same density at mu = 0, sigma = 1. `logvar` is log(sigma^2), the log of the
 squared SCALE; for t the variance is sigma^2 df / (df - 2), and it exists only for df > 2.
+
+Any object with the methods `sample`, `log_prob` and `score` of the classes below can be a family. The exact KL needs a fourth,
+`kl_exact_and_grad`. The page "Add your own latent" writes one.
 """
 
 import numbers
@@ -29,7 +32,8 @@ class Gaussian:
     def __repr__(self):
         return "Gaussian()"
 
-    def _kl_exact_and_grad(self, mu, logvar):
+    def kl_exact_and_grad(self, mu, logvar):
+        """Exact KL of each coordinate and its derivatives: kl, dkl/dmu, dkl/dlogvar, each of the shape of mu."""
         kl = 0.5 * (mu**2 + np.expm1(logvar) - logvar)
         return kl, mu, 0.5 * np.expm1(logvar)
 
@@ -58,7 +62,8 @@ class StudentT:
     def __repr__(self):
         return f"StudentT(df={self.df:g})"
 
-    def _kl_exact_and_grad(self, mu, logvar):
+    def kl_exact_and_grad(self, mu, logvar):
+        """Exact KL of each coordinate and its derivatives: kl, dkl/dmu, dkl/dlogvar, each of the shape of mu."""
         return _kl_student(self.df, mu, logvar)
 
 
@@ -101,6 +106,7 @@ def kl_exact(family, mu, logvar):
 
     Gaussian: the closed form. Student's t: the series derived in chapter 02, a finite sum for odd df. Its error is below 1e-8
     for df >= 2 and below 1e-6 for 1 <= df < 2 wherever |mu| <= 6 and 0.05 <= sigma <= 5, and far below for most.
+    Another family: its method `kl_exact_and_grad`; ValueError if it has none.
     """
     return kl_exact_and_grad(family, mu, logvar)[0]
 
@@ -108,7 +114,9 @@ def kl_exact(family, mu, logvar):
 def kl_exact_and_grad(family, mu, logvar):
     """`kl_exact` and its derivatives: kl, dkl/dmu, dkl/dlogvar, each of the shape of mu."""
     mu, logvar = _check_latent(mu, logvar)
-    return family._kl_exact_and_grad(mu, logvar)
+    if not hasattr(family, "kl_exact_and_grad"):
+        raise ValueError(f"{type(family).__name__} offers no exact KL: it has no method kl_exact_and_grad(mu, logvar)")
+    return family.kl_exact_and_grad(mu, logvar)
 
 
 MAX_TERMS = 20_000  # reached only with sigma close to 0

@@ -15,7 +15,8 @@ def unusualness(model, x, draws=64, seed=0):
 
     With log weights log w_k = log p(x | z_k) + log p(z_k) - log q(z_k | x) of `draws` codes z_k from the encoder:
     "reconstruction" is the mean of -log p(x | z_k), "kl" the exact KL, "negative_elbo" the mean of -log w_k, and "bound" the
-    importance-weighted bound -log mean w_k (Burda et al. 2016), which tends to -log p(x) as draws grow.
+    importance-weighted bound -log mean w_k (Burda et al. 2016), which tends to -log p(x) as draws grow. For a family without an
+    exact KL, "kl" is the mean of log q(z_k | x) - log p(z_k).
     """
     rng = np.random.default_rng(seed)
     scores = {name: np.empty(len(x)) for name in ("reconstruction", "kl", "negative_elbo", "bound")}
@@ -30,8 +31,11 @@ def unusualness(model, x, draws=64, seed=0):
             log_q = model.family.log_prob(eps) - 0.5 * logvar
             log_weights.append((model.family.log_prob(z) - log_q).sum(axis=1) - costs[-1])
         scores["reconstruction"][rows] = np.mean(costs, axis=0)
-        scores["kl"][rows] = kl_exact(model.family, mu, logvar).sum(axis=1)
         scores["negative_elbo"][rows] = -np.mean(log_weights, axis=0)
+        if hasattr(model.family, "kl_exact_and_grad"):
+            scores["kl"][rows] = kl_exact(model.family, mu, logvar).sum(axis=1)
+        else:
+            scores["kl"][rows] = scores["negative_elbo"][rows] - scores["reconstruction"][rows]
         scores["bound"][rows] = np.log(draws) - logsumexp(log_weights, axis=0)
     return scores
 

@@ -10,6 +10,8 @@ import json
 
 import numpy as np
 
+from tvae_lib.latent import Gaussian, StudentT
+
 
 def quantise(weight):
     """A weight matrix (out, in) as int8 (out, in) and scale (out,) float32, with weight close to scale[:, None] * int8."""
@@ -38,6 +40,8 @@ def pack(model, part):
     sizes: the widths from input to output; df: degrees of freedom, null for the Gaussian; data: base64 of, first, the scale
     and bias of layer after layer (float32, little-endian), then the weights of layer after layer, row by row (int8).
     """
+    if not isinstance(model.family, (Gaussian, StudentT)):
+        raise ValueError(f"a page can hold models of the families Gaussian and StudentT, got {model.family!r}")
     layers = list(_layers(model, part))
     floats = b"".join(array.astype("<f4").tobytes() for _, _, scale, bias in layers for array in (scale, bias))
     data = base64.b64encode(floats + b"".join(whole.tobytes() for _, whole, _, _ in layers)).decode()

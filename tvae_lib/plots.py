@@ -1,15 +1,21 @@
 """Figures and settings used by more than one chapter."""
 
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 GAUSSIAN, STUDENT_T = "#0072B2", "#D55E00"  # the two colours of the book, safe for colour-blind readers
+OTHER = "#009E73"  # and a third, as safe, for any other family
 GREY = "#666666"
 
 
 def colour(model):
-    """The colour of a model name ("gaussian", "t21", ...) or of a latent family."""
-    return GAUSSIAN if "gaussian" in str(model).lower() else STUDENT_T
+    """The colour of a model name ("gaussian", "t21", "t, ν = 3", ...) or of a latent family."""
+    name = str(model).lower()
+    if "gaussian" in name:
+        return GAUSSIAN
+    return STUDENT_T if re.search(r"\bt(\d|\b)|student", name) else OTHER
 
 
 def set_style():

@@ -134,8 +134,7 @@ def _check_finite(loss, message, lr):
 def _resume(model, path, run):
     """Load parameters and history from a checkpoint, after making sure that it continues this very run."""
     config, params, extra = checkpoints.read(path)
-    here, there = {**checkpoints.describe(model), **run}, {**config, **extra.get("run", {})}
-    different = [f"{key} {there.get(key)} there, {here[key]} here" for key in here if here[key] != there.get(key)]
+    different = checkpoints.differences({**checkpoints.describe(model), **run}, {**config, **extra.get("run", {})})
     if different:
         raise ValueError(f"checkpoint {path} belongs to another run: {json.dumps(different)}; use another path")
     checkpoints.set_params(model, params, path)

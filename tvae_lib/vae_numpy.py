@@ -51,12 +51,24 @@ def check_eps(eps, shape):
         raise ValueError("eps must be finite, got NaN or infinity")
 
 
+def check_family(family):
+    """Raise ValueError unless family is an object with the three methods that every model needs."""
+    if isinstance(family, type):
+        raise ValueError(f"family must be an object, got the class {family.__name__}; call it: {family.__name__}(...)")
+    missing = [name for name in ("sample", "log_prob", "score") if not callable(getattr(family, name, None))]
+    if missing:
+        raise ValueError(f"family must have the methods sample, log_prob and score, got {family!r} without {', '.join(missing)}")
+
+
 def check_kl(kl, family):
     """Return "exact" or "sample"; None stands for the source project's choice: exact for the Gaussian, sampled for t."""
     if kl is None:
-        return "exact" if isinstance(family, Gaussian) else "sample"
+        return "exact" if type(family) is Gaussian else "sample"  # a subclass may have changed the density
     if kl not in ("exact", "sample"):
         raise ValueError(f'kl must be "exact", "sample" or None, got {kl!r}')
+    if kl == "exact" and not hasattr(family, "kl_exact_and_grad"):
+        hint = 'has no method kl_exact_and_grad(mu, logvar); kl="sample" does without'
+        raise ValueError(f'kl="exact" is not possible: {type(family).__name__} {hint}')
     return kl
 
 
@@ -65,7 +77,7 @@ class VAE:
 
     Parameters
     ----------
-    family : Gaussian or StudentT
+    family : Gaussian, StudentT, or any object with their methods (see `latent`)
         Prior and encoder share this standard density.
     sizes : tuple of int
         Widths from image to latent; the decoder mirrors the encoder. (784, 400, 128, 10) is 784-400-128-(10+10), 10-128-400-784.
@@ -74,7 +86,8 @@ class VAE:
     dtype : numpy dtype
         float32 to train, float64 to check gradients.
     kl : "exact", "sample" or None
-        How the KL term is computed. None: exact for the Gaussian, one draw for t, as in the source project.
+        How the KL term is computed. None: exact for the Gaussian, as in the source project; one draw for t, as there, and for
+        every other family.
 
     Attributes
     ----------
@@ -83,6 +96,7 @@ class VAE:
     """
 
     def __init__(self, family, sizes=(784, 400, 128, 10), rng=0, dtype=np.float32, kl=None):
+        check_family(family)
         self.family = family
         self.sizes = check_sizes(sizes)
         self.dtype = np.dtype(dtype)
@@ -171,7 +185,8 @@ class VAE:
         dz = self._backward("decoder", dec, dlogits, grads)
         dmu = dz + kl_dmu / len(x)
         dlogvar = 0.5 * sigma_eps * dz + kl_dlogvar / len(x)
-        self._backward("encoder", enc, np.concatenate([dmu, dlogvar], axis=1), grads, need_input=False)
+        dout = np.concatenate([dmu, dlogvar], axis=1, dtype=self.dtype)  # a family may have computed in float64
+        self._backward("encoder", enc, dout, grads, need_input=False)
         return loss, grads
 
     def reconstruction_and_dz(self, x, z, missing=None):

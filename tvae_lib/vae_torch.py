@@ -9,11 +9,10 @@ from itertools import pairwise
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
-from torch.distributions import Normal, StudentT
+from torch import distributions, nn
 
-from tvae_lib.latent import Gaussian, kl_exact_and_grad
-from tvae_lib.vae_numpy import Loss, check_eps, check_images, check_kl, check_sizes
+from tvae_lib.latent import Gaussian, StudentT, kl_exact_and_grad
+from tvae_lib.vae_numpy import Loss, check_eps, check_family, check_images, check_kl, check_sizes
 
 
 class VAE(nn.Module):
@@ -21,12 +20,14 @@ class VAE(nn.Module):
 
     Parameters
     ----------
-    family : Gaussian or StudentT of `latent`
-        Prior and encoder share this standard density.
+    family : Gaussian or StudentT of `latent`, or any object with their methods
+        Prior and encoder share this standard density. PyTorch computes the first two itself; another family computes in NumPy,
+        and its score tells autograd the derivative.
     sizes : tuple of int
         Widths from image to latent; the decoder mirrors the encoder.
     kl : "exact", "sample" or None
-        How the KL term is computed. None: exact for the Gaussian, one draw for t, as in the source project.
+        How the KL term is computed. None: exact for the Gaussian, as in the source project; one draw for t, as there, and for
+        every other family.
     dtype, device :
         Where the parameters live and in what precision, e.g. device="cuda". Inputs are moved to them.
 
@@ -38,6 +39,7 @@ class VAE(nn.Module):
 
     def __init__(self, family, sizes=(784, 400, 128, 10), kl=None, dtype=torch.float32, device="cpu"):
         super().__init__()
+        check_family(family)
         self.family = family
         self.sizes = check_sizes(sizes)
         self.kl = check_kl(kl, family)
@@ -131,12 +133,32 @@ class VAE(nn.Module):
         return cost.detach(), dz
 
 
-def standard_density(family, like):
-    """The standard density of a latent family as a torch distribution, in the precision and on the device of `like`."""
-    zero, one = like.new_zeros(()), like.new_ones(())
-    if isinstance(family, Gaussian):
-        return Normal(zero, one, validate_args=False)
-    return StudentT(family.df * one, zero, one, validate_args=False)
+def log_prob(family, z):
+    """Log of the family's standard density at a tensor z, elementwise, with its derivative for autograd."""
+    zero, one = z.new_zeros(()), z.new_ones(())
+    # The very class: a subclass may have changed the density.
+    if type(family) is Gaussian:
+        return distributions.Normal(zero, one, validate_args=False).log_prob(z)
+    if type(family) is StudentT:
+        return distributions.StudentT(family.df * one, zero, one, validate_args=False).log_prob(z)
+    return _LogProb.apply(family, z)
+
+
+class _LogProb(torch.autograd.Function):
+    """log_prob of a family that PyTorch does not know: computed in NumPy, and its derivative is the family's score."""
+
+    @staticmethod
+    def forward(ctx, family, z):
+        array = z.numpy(force=True)
+        value, score = (torch.as_tensor(f(array), dtype=z.dtype, device=z.device) for f in (family.log_prob, family.score))
+        ctx.save_for_backward(score)
+        return value
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, dlog_prob):
+        (score,) = ctx.saved_tensors
+        return None, dlog_prob * score
 
 
 def kl_sample(family, mu, logvar, eps):
@@ -144,20 +166,19 @@ def kl_sample(family, mu, logvar, eps):
 
     mu, logvar, eps: tensors (B, d). Returns (B,).
     """
-    standard = standard_density(family, mu)
     z = mu + torch.exp(0.5 * logvar) * eps
-    return (standard.log_prob(eps) - 0.5 * logvar - standard.log_prob(z)).sum(dim=-1)
+    return (log_prob(family, eps) - 0.5 * logvar - log_prob(family, z)).sum(dim=-1)
 
 
 def kl_exact(family, mu, logvar):
     """KL(q || p) of each latent coordinate, exactly. mu, logvar: tensors of one shape. Returns that shape."""
-    if isinstance(family, Gaussian):
+    if type(family) is Gaussian:
         return 0.5 * (mu**2 + torch.expm1(logvar) - logvar)
     return _ExactKL.apply(family, mu, logvar)
 
 
 class _ExactKL(torch.autograd.Function):
-    """The exact KL of two t's, which PyTorch does not know: value and derivatives come from the series in `latent`."""
+    """An exact KL that PyTorch does not know, as that of two t's: value and derivatives come from the family, in NumPy."""
 
     @staticmethod
     def forward(ctx, family, mu, logvar):
