@@ -130,6 +130,7 @@ def double(function):
         (lambda x: 2 * x.T, "not yet. The double is transposed."),
         (lambda x: 2 * x[0], "not yet. The double should have shape (2, 2), and has (2,)."),
         (lambda x: x * np.nan, "not yet. The double contains NaN or infinity."),
+        (lambda x: 2 * x + 0j, "not yet. The double is complex."),
         (
             lambda x: 2 * x + np.eye(2)[::-1] * [0, 1],
             "not yet. The double is 5 at index (0, 1) where 4 is expected (75% of the entries are right).",
@@ -155,13 +156,45 @@ def test_the_line_that_stopped_is_quoted(capsys):
     assert "at the line `return y + x.no_such_thing` with AttributeError" in capsys.readouterr().out
 
 
-def test_an_answer_may_change_its_input(capsys):
+def test_a_changed_input_is_noticed_when_the_numbers_are_right(capsys):
     def in_place(x):
         x *= 2
         return x
 
+    def wrong_too(x):
+        x *= 2
+        return -x
+
+    def put_back(x):
+        x += 0.1
+        answer = 2 * (x - 0.1)
+        x -= 0.1
+        return answer
+
+    said = "Task 9.9: not yet. The numbers are right, but `in_place` has changed `x`, which you need again: work on a copy"
     double(in_place)
+    assert capsys.readouterr().out.startswith(said)
+    double(wrong_too)
+    assert capsys.readouterr().out == "Task 9.9: not yet. The double is minus the expected.\n"
+    double(put_back)
     assert capsys.readouterr().out == "Task 9.9: correct.\n"
+
+
+def test_a_change_inside_dictionaries_and_lists_is_noticed(capsys):
+    @task("9.8")
+    def total(function):
+        expect(call(function, {"w": np.ones(3)}, [np.zeros(2)], np.random.default_rng(0)), 3.0)
+
+    def change(params, layers, rng):
+        changed = params["w"] if which == "params" else layers[0]
+        changed[...] = 7
+        return 3.0
+
+    for which in ("params", "layers"):
+        total(change)
+        assert f"has changed `{which}`" in capsys.readouterr().out
+    total(lambda *arguments: 3.0 + 0 * arguments[2].random())  # drawing from a generator is what it is for
+    assert capsys.readouterr().out == "Task 9.8: correct.\n"
 
 
 def test_tensors_count_as_arrays():

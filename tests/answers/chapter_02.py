@@ -44,9 +44,24 @@ def draw_code(mu, logvar, noise):
     return noise * np.sqrt(np.exp(logvar)) + mu
 
 
-def fair(unit, sign=1):
+def unsquared(eps, df):
+    with np.errstate(invalid="ignore"):
+        return stats.t.logpdf(eps, df) + (df + 1) / 2 * (np.log1p(eps**2 / df) - np.log1p(eps / df))
+
+
+def complex_kl(mu, sigma):
+    u = 1 + sigma + 1j * mu / 3**0.5
+    return -np.log(sigma) + 4 * (np.log(u / 2) + 0.5 * (1 - sigma + 1j * mu / 3**0.5) / u)
+
+
+def real_part_kl(mu, sigma):
+    u = 1 + sigma + 1j * mu / 3**0.5
+    return -np.log(sigma) + 4 * (np.log((u / 2).real) + 0.5 * ((1 - sigma + 1j * mu / 3**0.5) / u).real)
+
+
+def fair(unit, sign=1, logvar_of=lambda sigma: np.log(sigma**2)):
     def difference(shift, sigma, df):
-        logvar = np.log(sigma**2)
+        logvar = logvar_of(sigma)
         return sign * (kl_exact(StudentT(df), unit(df) * shift, logvar) - kl_exact(Gaussian(), shift, logvar))
 
     return difference
@@ -72,6 +87,7 @@ ANSWERS = {
             ((lambda eps, df: stats.t.logpdf(eps, df) - 0.5 * np.log(df * np.pi),), "half of log(nu pi)"),
             ((lambda eps, df: stats.norm.logpdf(eps),), "Gaussian"),
             ((lambda eps, df: 2 * stats.t.logpdf(eps, df),), "twice"),
+            ((unsquared,), "Is eps squared?"),
         ],
     },
     2: {
@@ -97,13 +113,15 @@ ANSWERS = {
             ((lambda mu, logvar, eps, df: scipy_kl(mu, logvar, eps, df) + logvar.sum(axis=1) / 2,), "-log sigma is missing"),
             ((lambda mu, logvar, eps, df: scipy_kl(mu, logvar, eps, df) + logvar.sum(axis=1),), "-log sigma has the wrong sign"),
             ((lambda mu, logvar, eps, df: kl_exact(StudentT(df), mu, logvar).sum(axis=1),), "is expected"),
+            ((lambda mu, logvar, eps, df: abs(scipy_kl(mu, logvar, eps, df)),), "leave the sign"),
+            ((lambda mu, logvar, eps, df: np.maximum(0, scipy_kl(mu, logvar, eps, df)),), "cut it off at 0"),
         ],
     },
     4: {
         "right": (lambda estimates, error: np.mean((estimates - np.mean(estimates)) ** 2) / error**2,),
         "wrong": [
             ((lambda estimates, error: estimates.std() / error,), "is the square"),
-            ((lambda estimates, error: estimates.var() / error,), "(s / error) ** 2"),
+            ((lambda estimates, error: estimates.var() / error,), "the error is squared too"),
             ((lambda estimates, error: (estimates.var() / error) ** 2,), "once too often"),
             ((lambda estimates, error: 1000,), "is expected"),
         ],
@@ -118,6 +136,8 @@ ANSWERS = {
             ((lambda mu, sigma: kl_t3(mu, sigma, c1=0),), "one term"),
             ((lambda mu, sigma: kl_t3(mu, sigma) + np.log(sigma),), "-log sigma is missing"),
             ((lambda mu, sigma: kl_exact(Gaussian(), mu, 2 * np.log(sigma)),), "is expected"),
+            ((complex_kl,), "is complex"),
+            ((real_part_kl,), "not the real part"),
         ],
     },
     6: {
@@ -138,6 +158,7 @@ ANSWERS = {
             ((fair(lambda df: df / (df - 2)),), "variance is passed as standard deviation"),
             ((fair(lambda df: np.sqrt((df - 2) / df)),), "upside down"),
             ((fair(lambda df: stats.t.std(df), sign=-1),), "Gaussian minus t"),
+            ((fair(lambda df: stats.t.std(df), logvar_of=lambda sigma: sigma),), "you hand it sigma"),
         ],
     },
     8: {

@@ -33,6 +33,11 @@ def naive_cost(logits, x):
         return (np.log(1 + np.exp(logits)) - x * logits).sum(axis=1)
 
 
+def clipped_cost(logits, x):
+    p = np.clip((1 + np.tanh(logits / 2)) / 2, 1e-12, 1 - 1e-12)
+    return -(x * np.log(p) + (1 - x) * np.log(1 - p)).sum(axis=1)
+
+
 def linear_backward(dA, H, W):
     dA, H, W = torch.tensor(dA), torch.tensor(H, requires_grad=True), torch.tensor(W, requires_grad=True)
     b = torch.zeros(len(W), dtype=W.dtype, requires_grad=True)
@@ -82,6 +87,18 @@ def gaussian_pull(mu, logvar, eps, df):
     return kl, mu + np.exp(logvar / 2) * eps, dlogvar
 
 
+def through_log_q(mu, logvar, eps, df):
+    """log f(eps), as if eps = (z - mu) / sigma changed with mu and logvar."""
+    kl, dmu, dlogvar = kl_and_grad(mu, logvar, eps, df)
+    score = -(df + 1) * eps / (df + eps**2)
+    return kl, dmu - score / np.exp(logvar / 2), dlogvar - score * eps / 2
+
+
+def through_log_q_for_logvar_only(*arguments):
+    kl, dmu, _ = kl_and_grad(*arguments)
+    return kl, dmu, through_log_q(*arguments)[2]
+
+
 def numerical_gradient(loss, w, h=1e-5):
     """Without touching w."""
     units = np.eye(w.size).reshape(w.size, *w.shape)
@@ -95,6 +112,24 @@ def one_sided(loss, w, h=1e-5):
 
 def back_to_the_start(loss, w, h=1e-5):
     return one_sided(loss, w, h) / 2
+
+
+def put_back(loss, w, h=1e-5):
+    """Back but for rounding."""
+    gradient = np.zeros_like(w)
+    for index in np.ndindex(w.shape):
+        w[index] += h
+        above = loss(w)
+        w[index] -= 2 * h
+        gradient[index] = (above - loss(w)) / (2 * h)
+        w[index] += h
+    return gradient
+
+
+def last_one_stays(loss, w, h=1e-5):
+    gradient = put_back(loss, w, h)
+    w[-1, -1] += h
+    return gradient
 
 
 def never_put_back(loss, w, h=1e-5):
@@ -117,17 +152,17 @@ def loss_and_grad(params, x, eps, df, total=lambda loss: loss.total, scale=1.0):
     return total(loss), {name: scale * value.grad for name, value in model.named_parameters()}
 
 
-def assembled(half=0.5, kl_share=1.0, pull=kl_and_grad):
+def assembled(reach=lambda sigma: sigma / 2, kl_share=1.0, pull=kl_and_grad):
     """loss_and_grad made of the pieces above, with room for a mistake."""
 
     def loss_and_grad(params, x, eps, df):
         enc = forward(params, "encoder", x)
         mu, logvar = np.hsplit(enc[-1], 2)
-        scatter = np.exp(logvar / 2) * eps
-        dec = forward(params, "decoder", mu + scatter)
+        sigma = np.exp(logvar / 2)
+        dec = forward(params, "decoder", mu + sigma * eps)
         kl, dmu, dlogvar = (torch.as_tensor(part).detach().numpy() for part in pull(mu, logvar, eps, df))
         grads, dz = backward(params, "decoder", dec, (1 / (1 + np.exp(-dec[-1])) - x) / len(x))
-        dout = np.hstack([dz + kl_share * dmu / len(x), half * scatter * dz + kl_share * dlogvar / len(x)])
+        dout = np.hstack([dz + kl_share * dmu / len(x), reach(sigma) * eps * dz + kl_share * dlogvar / len(x)])
         return np.mean(bernoulli_cost(dec[-1], x) + kl), grads | backward(params, "encoder", enc, dout)[0]
 
     return loss_and_grad
@@ -168,6 +203,7 @@ ANSWERS = {
             ((lambda logits, x: -bernoulli_cost(logits, x),), "minus sign"),
             ((lambda logits, x: bernoulli_cost(logits, x).sum(),), "one for each image"),
             ((naive_cost,), "overflows"),
+            ((clipped_cost,), "stay with logits"),
         ],
     },
     3: {
@@ -178,6 +214,7 @@ ANSWERS = {
             ((lambda dA, H, W: (dA.T @ H, dA.mean(axis=0), dA @ W),), "Do not divide by B"),
             ((lambda dA, H, W: (dA.T @ H, dA.sum(axis=1), dA @ W),), "sums over the units"),
             ((lambda dA, H, W: (dA.T @ H, dA @ W),), "Return 3 things, dW, db, dH"),
+            ((lambda dA, H, W: linear_backward(dA, H, W)[::-1],), "Return dW, db, dH, in this order."),
             ((lambda dA, H, W: (dA.T @ H, dA.sum(axis=0), dA @ W.T),), "Your code stops"),
         ],
     },
@@ -186,6 +223,7 @@ ANSWERS = {
         "wrong": [
             ((lambda *arguments: backward(*arguments, gates=()),), "A ReLU stands before each layer"),
             ((lambda *arguments: backward(*arguments, gates=(0, 1, 2)),), "no layers[0] > 0"),
+            ((lambda params, half, layers, dout: backward(params, half, layers, dout * (layers[3] > 0)),), "passes as it is"),
             ((lambda *arguments: backward(*arguments)[0],), "Return 2 things"),
             ((lambda *arguments: ({}, backward(*arguments)[1]),), 'no entry "decoder.'),
         ],
@@ -200,6 +238,10 @@ ANSWERS = {
             ((change(dlogvar=lambda dlogvar: dlogvar - 0.5),), "The direct term is -1/2"),
             ((kl_not_summed,), "not summed"),
             ((gaussian_pull,), "Gaussian's pull"),
+            ((through_log_q,), "With eps fixed, log f(eps) is a constant"),
+            ((through_log_q_for_logvar_only,), "With eps fixed, log f(eps) is a constant"),
+            ((change(dmu=lambda dmu: dmu / len(dmu)),), "comes later, in task 7"),
+            ((change(dlogvar=lambda dlogvar: dlogvar / len(dlogvar)),), "comes later, in task 7"),
         ],
     },
     6: {
@@ -208,6 +250,7 @@ ANSWERS = {
             ((back_to_the_start,), "half the expected"),
             ((one_sided,), "one-sided"),
             ((never_put_back,), "put each back"),
+            ((last_one_stays,), "`last_one_stays` has changed `w`"),
             ((lambda loss, w, h: 2 * numerical_gradient(loss, w, h),), "divide by h"),
             ((lambda loss, w, h: -numerical_gradient(loss, w, h),), "A minus sign"),
         ],
@@ -215,7 +258,9 @@ ANSWERS = {
     7: {
         "right": (loss_and_grad,),
         "wrong": [
-            ((assembled(half=1.0),), "there is a factor 1/2"),
+            ((assembled(reach=lambda sigma: sigma),), "there is a factor 1/2"),
+            ((assembled(reach=lambda sigma: 1),), "; you have eps."),
+            ((assembled(reach=lambda sigma: 0.5),), "; you have eps / 2"),
             ((assembled(kl_share=5.0),), "B times too large"),
             ((assembled(kl_share=0.0),), "KL's part of the encoder's gradient is missing"),
             ((assembled(pull=pulled_by_a_gaussian),), "Gaussian prior"),

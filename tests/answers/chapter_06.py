@@ -65,6 +65,10 @@ def ssim_through_the_stack(x, reconstruction):
     return structural_similarity(x.reshape(-1, 28, 28), reconstruction.reshape(-1, 28, 28), **WINDOWS)
 
 
+def error_of_t21(model, data, rng):
+    return np.mean((data.test - model.reconstruct(data.test, rng.standard_t(21, (len(data.test), 10)))) ** 2)
+
+
 def error_on(name, normal=False):
     def test_error(model, data, rng):
         x = getattr(data, name)
@@ -96,6 +100,7 @@ ANSWERS = {
             ((lambda mu: mu.std(axis=0) > 0.01,), "compares the standard deviation"),
             ((lambda mu: (mu**2).mean(axis=0) > 0.01,), "the mean square does not see that"),
             ((lambda mu: abs(mu.mean(axis=0)) > 0.01,), "may still be the same"),
+            ((lambda mu: abs(mu).mean(axis=0) > 0.01,), "how large mu is"),
             ((lambda mu: mu.var(axis=0),), "variances themselves"),
             ((lambda mu: (mu.var(axis=0) > 0.01).sum(),), "how many"),
             ((lambda mu: np.flatnonzero(mu.var(axis=0) > 0.01),), "True or False for each"),
@@ -107,6 +112,7 @@ ANSWERS = {
         "wrong": [
             ((lambda r, x, L: metrics.mse(x, r.mean(0)) + r.var(0).mean() * (1 / L - 1 / len(r)),), "`ddof=1`"),
             ((lambda r, x, L: metrics.mse(x, r.mean(0)) + r.var(0, ddof=1).mean() / L,), "still contains b / n"),
+            ((lambda r, x, L: metrics.mse(x, r.mean(0)) + r.var(ddof=1) * (1 / L - 1 / len(r)),), "over pixels and images too"),
             ((lambda r, x, L: np.mean((r - x) ** 2),), "single draw"),
             ((lambda r, x, L: metrics.mse(x, r.mean(0)) - r.var(0, ddof=1).mean() / len(r),), "b / L is missing"),
             ((lambda r, x, L: error_of_mean(r, x, L**0.5),), "root of L"),
@@ -157,6 +163,7 @@ ANSWERS = {
             ((over_batches, ssim, error_on("train")), "used for training"),
             ((over_batches, ssim, error_on("test", normal=True)), "the noise is Gaussian"),
             ((over_batches, ssim, error_on("valid")), "validation images"),
+            ((over_batches, ssim, error_of_t21), "right for nu = 21 only"),
         ],
     },
     6: {

@@ -16,6 +16,12 @@ def scores(x, prediction, missing):
     return metrics.mse(x, prediction), metrics.mse(x, filled), metrics.mse_missing(x, prediction, missing)
 
 
+def scores_in_place(x, prediction, missing):
+    found = scores(x, prediction, missing)
+    prediction[~missing] = x[~missing]
+    return found
+
+
 def change(i, by):
     """scores with one of the three changed."""
 
@@ -41,6 +47,30 @@ def one_pass(model, x, missing, eps, start=lambda x, missing: x * (1 - missing),
 
 def once(**options):
     return lambda *arguments: one_pass(*arguments, **options)
+
+
+def erase_then_pass(model, x, missing, eps):
+    x[missing] = 0
+    return one_pass(model, x, missing, eps)
+
+
+def fill_in_place(model, x, missing, eps):
+    predictions = []
+    x[missing] = 0
+    for noise in eps:
+        mu, logvar = model.encode(x)
+        predictions.append(sigmoid(model.decode(mu + np.exp(logvar / 2) * noise)))
+        x[missing] = predictions[-1][missing]
+    return np.mean(predictions[len(eps) // 2 :], axis=0)
+
+
+def codes_averaged(model, x, missing, eps):
+    image, codes = np.where(missing, 0, x), []
+    for noise in eps:
+        mu, logvar = model.encode(image)
+        codes.append(mu + np.exp(logvar / 2) * noise)
+        image = np.where(missing, sigmoid(model.decode(codes[-1])), x)
+    return sigmoid(model.decode(sum(codes[len(eps) // 2 :]) / (len(eps) // 2)))
 
 
 def feed_back(model, x, missing, eps, put_back=True, first=None, last_only=False, start=0.0, result=lambda p, x, missing: p):
@@ -81,6 +111,19 @@ def weights_and_ess(log_p_x, log_p_z, log_q, shift=True, axis=0):
     w = np.exp(log_w - log_w.max(axis=0)) if shift else np.exp(log_w)
     w = w / w.sum(axis=axis, keepdims=True)
     return w, w.sum(axis=0) ** 2 / (w**2).sum(axis=0)
+
+
+def one_maximum(log_p_x, log_p_z, log_q):
+    log_w = log_p_x + log_p_z - log_q
+    with np.errstate(all="ignore"):
+        w = np.exp(log_w - log_w.max())
+        w /= w.sum(axis=0)
+        return w, 1 / (w**2).sum(axis=0)
+
+
+def never_divided(log_p_x, log_p_z, log_q):
+    log_w = log_p_x + log_p_z - log_q
+    return np.exp(log_w - log_w.max(axis=0)), weights_and_ess(log_p_x, log_p_z, log_q)[1]
 
 
 def with_size(size):
@@ -134,6 +177,18 @@ def blur_the_batch(a, sigma):
     return gaussian_filter(np.reshape(a, (-1, 28, 28)).astype(float), sigma).reshape(-1, 784)
 
 
+def blur_rows(a, sigma):
+    return gaussian_filter(a, (0, sigma))
+
+
+def blur_booleans(a, sigma):
+    return gaussian_filter(np.reshape(a, (-1, 28, 28)), (0, sigma, sigma)).reshape(-1, 784)
+
+
+def mask_of_booleans(x, missing, sigma):
+    return blur_booleans(np.where(missing, 0, x), sigma) / np.maximum(blur_booleans(~missing, sigma), 1e-6)
+
+
 def unguarded(x, missing, sigma):
     with np.errstate(all="ignore"):
         return local_mean(x, missing, sigma, floor=0)
@@ -162,6 +217,9 @@ ANSWERS = {
             ((change(1, lambda square, missing: square.mean()),), "put the observed pixels back"),
             ((change(1, lambda square, missing: square[missing].mean()),), "counts all pixels"),
             ((change(1, lambda square, missing: (square * ~missing).mean()),), "wrong way round"),
+            ((change(1, lambda square, missing: 0.0),), "on the observed ones alone it is 0"),
+            ((change(1, lambda square, missing: square[~missing].mean()),), "prediction on observed pixels"),
+            ((scores_in_place,), "has changed `prediction`"),
             ((lambda *arguments: scores(*arguments)[0],), "Return 3 things"),
         ],
     },
@@ -175,6 +233,8 @@ ANSWERS = {
             ((once(end=lambda logits: sigmoid(logits).sum(axis=0)),), "added up"),
             ((once(spread=1.0),), "variance is passed as standard deviation"),
             ((once(start=lambda x, missing: np.where(missing, x.mean(), x)),), "is expected"),
+            ((lambda model, x, missing, eps: one_pass(model, x, missing, eps.mean(axis=0)[None]),), "The codes are averaged"),
+            ((erase_then_pass,), "`erase_then_pass` has changed `x`"),
             ((lambda model, x, missing, eps: np.where(missing, one_pass(model, x, missing, eps), x),), "imputations"),
         ],
     },
@@ -187,6 +247,9 @@ ANSWERS = {
             ((again(start=None),), "starts from the whole image"),
             ((again(result=lambda p, x, missing: np.where(missing, p, x)),), "imputations"),
             ((lambda model, x, missing, eps: one_pass(model, x, missing, eps[3:]),), "This is one pass"),
+            ((lambda model, x, missing, eps: feed_back(model, x, missing, 0 * eps),), "mu itself"),
+            ((codes_averaged,), "The codes are averaged"),
+            ((fill_in_place,), "`fill_in_place` has changed `x`"),
         ],
     },
     4: {
@@ -209,6 +272,9 @@ ANSWERS = {
             ((lambda log_p_x, log_p_z, log_q: weights_and_ess(log_p_x, 0 * log_p_z, log_q),), "The prior is missing"),
             ((lambda *logs: weights_and_ess(*logs, shift=False),), "subtract the largest log weight"),
             ((lambda *logs: weights_and_ess(*logs, shift=False, axis=1),), "the sum over the images"),
+            ((lambda *logs: weights_and_ess(*logs, axis=1),), "After subtracting the maximum you divide"),
+            ((never_divided,), "do not add up to 1 yet"),
+            ((one_maximum,), "the largest log weight of each image"),
             ((with_size(lambda w, ess: 1 / ess),), "this is the sum"),
             ((with_size(lambda w, ess: 1 / w.max(axis=0)),), "largest weight"),
             ((with_size(lambda w, ess: 1 / (w**2).sum()),), "One size for each image"),
@@ -235,12 +301,16 @@ ANSWERS = {
             ((lambda x, missing, sigma: blur(x, sigma) / blur(~missing, sigma),), "has seen the missing pixels"),
             ((lambda x, missing, sigma: np.where(missing, local_mean(x, missing, sigma), x),), "imputations"),
             ((unguarded,), "0 / 0"),
+            ((mask_of_booleans,), "the type it is given"),
+            ((lambda *arguments: local_mean(*arguments, blur=blur_rows),), "Blur pictures:"),
+            ((lambda *arguments: local_mean(*arguments, blur=gaussian_filter),), "Blur pictures, each by itself"),
         ],
     },
     8: {
         "right": (paired_interval,),
         "wrong": [
             ((interval(factor=lambda n: 1.959964),), "not 1.96"),
+            ((interval(factor=lambda n: 1.96),), "1.96 is too small"),
             ((interval(factor=lambda n: stats.t(n - 1).ppf(0.95)),), "2.5 % at each end"),
             ((interval(error=lambda g, t: (t - g).std(ddof=1)),), "divide by sqrt(n)"),
             ((interval(error=lambda g, t: (t - g).std() / np.sqrt(len(t))),), "ddof=1"),

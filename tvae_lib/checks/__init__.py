@@ -15,11 +15,14 @@ function, `parts` takes its answer apart, `expect` compares with a reference and
 
 import copy
 import functools
+import inspect
 import traceback
 
 import numpy as np
 
 UNFILLED = "There is nothing here yet: replace the `...` in the cell above, run it, then run this cell again."
+
+_changed = []  # for each argument that a reader's function has changed, since the check began, a hint
 
 
 class NotYet(Exception):
@@ -39,7 +42,10 @@ def task(number):
             try:
                 if any(answer is ... for answer in answers):
                     raise NotYet(UNFILLED)
+                _changed.clear()
                 check(*answers)
+                if _changed:  # said last: first the numbers should be right
+                    raise NotYet(_changed[0])
             except NotYet as hint:
                 print(f"Task {number}: not yet. {hint}")
             except (Exception, SystemExit) as error:
@@ -60,12 +66,14 @@ def _in_words(error):
 def call(function, *arguments):
     """The reader's function at copies of the arguments, so that nothing it does in place can harm the check.
 
-    An error in it becomes a hint that quotes the line, and so does a function that returns nothing.
+    An error in it becomes a hint that quotes the line, and so does a function that returns nothing. That it has changed an
+    argument becomes a hint when the check finds nothing else: in the notebook there is no copy, and the data would be damaged.
     """
     if not callable(function):
         raise NotYet(f"A function is asked for here, and this is of type {type(function).__name__}.")
+    copies = copy.deepcopy(arguments)
     try:
-        answer = function(*copy.deepcopy(arguments))
+        answer = function(*copies)
     except NotYet:
         raise
     except (Exception, SystemExit) as error:
@@ -73,10 +81,35 @@ def call(function, *arguments):
         own = [frame for frame in frames if frame.filename == frames[0].filename]  # not those inside NumPy
         place = f"at the line `{own[-1].line}`" if own and own[-1].line else "when it is called"
         raise NotYet(f"Your code stops {place}: {_in_words(error)}.") from None
+    name = getattr(function, "__name__", "the function")
     if answer is None or answer is ...:
-        name = getattr(function, "__name__", "the function")
         raise NotYet(f"`{name}` returns nothing yet: fill in its body, and end it with `return`.")
+    for i in range(len(arguments)):
+        if not _unchanged(arguments[i], copies[i]):
+            _changed.append(
+                f"The numbers are right, but `{name}` has changed {_argument_name(function, i)}, which you need again: work on "
+                "a copy, or use `np.where`."
+            )
     return answer
+
+
+def _unchanged(before, after):
+    """Whether arrays, alone or in dictionaries and lists, are the same but for rounding; anything else may change."""
+    if isinstance(before, np.ndarray):
+        return before.shape == np.shape(after) and np.allclose(before, after, rtol=1e-9, atol=1e-12, equal_nan=True)
+    if isinstance(before, dict):
+        return before.keys() == after.keys() and all(_unchanged(value, after[key]) for key, value in before.items())
+    if isinstance(before, list | tuple):
+        return len(before) == len(after) and all(map(_unchanged, before, after))
+    return True
+
+
+def _argument_name(function, i):
+    try:
+        names = list(inspect.signature(function, follow_wrapped=False).parameters)
+    except (TypeError, ValueError):  # some functions written in C have no signature
+        names = []
+    return f"`{names[i]}`" if i < len(names) else f"its argument number {i + 1}"
 
 
 def parts(answer, *names):
@@ -105,7 +138,10 @@ def expect(answer, expected, what="the result", mistakes=None, rtol=1e-6):
     value = _as_array(answer, what)
 
     def close(a, b):
-        return np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=0, atol=rtol * np.abs(b).max(initial=0) + 1e-12)
+        if np.shape(a) != np.shape(b):
+            return False
+        allowed = rtol * np.nanmax(np.abs(b), initial=0) + 1e-12
+        return np.allclose(a, b, rtol=0, atol=allowed, equal_nan=True)  # a mistake may give NaN
 
     if close(value, expected):
         return
@@ -128,6 +164,11 @@ def _as_array(answer, what):
     if hasattr(answer, "detach"):
         answer = answer.detach().cpu()
     try:
+        if np.iscomplexobj(np.asarray(answer)):
+            raise NotYet(
+                f"{_capital(what)} is complex. Take the real part, `.real`, where the formula has Re, and the modulus, "
+                "`np.abs`, where it has bars: they belong inside a logarithm."
+            )
         return np.asarray(answer, float)
     except (TypeError, ValueError):
         raise NotYet(

@@ -7,10 +7,12 @@ from tvae_lib.checks import NotYet, call, expect, task
 from tvae_lib.latent import Gaussian, StudentT, kl_exact, kl_sample
 
 
-def some_codes(df, shape=(6, 3)):
-    """mu, logvar and noise of made-up codes."""
+def some_codes(df):
+    """mu, logvar and noise of made-up codes, each (10, 3); the last four are near the prior, where estimates may be negative."""
     rng = np.random.default_rng(2)
-    return rng.normal(0, 1.5, shape), rng.normal(-1, 0.7, shape), rng.standard_t(df, shape)
+    far = rng.normal(0, 1.5, (6, 3)), rng.normal(-1, 0.7, (6, 3))
+    near = rng.normal(0, 0.3, (4, 3)), rng.normal(0, 0.2, (4, 3))
+    return np.concatenate([far[0], near[0]]), np.concatenate([far[1], near[1]]), rng.standard_t(df, (10, 3))
 
 
 @task("2.1")
@@ -29,6 +31,10 @@ def task_1(log_t):
             "The square is missing: it is eps ** 2 / nu.": right + (df + 1) / 2 * (bracket - np.log1p(np.abs(eps) / df)),
             "This is the Gaussian's log density.": stats.norm.logpdf(eps),
         }
+        with np.errstate(invalid="ignore"):
+            mistakes["Is eps squared? 1 + eps / nu may be negative, and the logarithm of that is NaN."] = right + (df + 1) / 2 * (
+                bracket - np.log1p(eps / df)
+            )
         expect(call(log_t, eps, df), right, f"the log density for nu = {df:g}", mistakes)
     if not np.isfinite(call(log_t, np.array([0.5]), 1000.0)).all():
         raise NotYet("For nu = 1000 the gamma function overflows: use `gammaln`, the logarithm of it.")
@@ -78,6 +84,10 @@ def task_3(kl_one_draw):
             "divided by their number.": each.mean(axis=1),
             "This is the sum over the codes of the batch; sum over the coordinates, axis 1.": each.sum(axis=0),
             "This is one number for the whole batch: sum over axis 1 only.": each.sum(),
+            "A KL is never negative, but a one-draw estimate may be: leave the sign.": np.abs(each.sum(axis=1)),
+            "A KL is never negative, but a one-draw estimate may be: do not cut it off at 0.": np.maximum(each.sum(axis=1), 0),
+            "The share of a coordinate may be negative too: leave the sign.": np.abs(each).sum(axis=1),
+            "The share of a coordinate may be negative too: do not cut it off at 0.": np.maximum(each, 0).sum(axis=1),
             "A minus sign is missing: this is log p - log q.": -each.sum(axis=1),
             "The term -log sigma is missing.": (each + logvar / 2).sum(axis=1),
             "The term -log sigma has the wrong sign.": (each + logvar).sum(axis=1),
@@ -101,7 +111,7 @@ def task_4(draws_needed):
         "the number of draws",
         {
             "L is the square: the error falls like one over the square root of L.": np.sqrt(variance) / error,
-            "Only s is squared, or s is the variance: L = (s / error) ** 2.": variance / error,
+            "You divide the variance by the error: the error is squared too, L = s ** 2 / error ** 2.": variance / error,
             "The variance is squared once too often: L = s ** 2 / error ** 2.": (variance / error) ** 2,
             "Turn the fraction over: a smaller error needs more draws.": error**2 / variance,
         },
@@ -132,6 +142,7 @@ def task_5(kl_t3):
             "c_1 is (h - 1 + 1) / (h + 1) with h = (nu - 1) / 2 = 1, which is one half; you have 1.": series(a, c1=1),
             "The sum is missing: for nu = 3 it has one term.": series(a, c1=0),
             "It is the modulus of u / 2, not its square.": series(a, power=2),
+            "|u / 2| is the modulus, `np.abs`, not the real part.": right + 4 * np.log((1 + sigma) / np.abs(1 + sigma + 1j * a)),
             "The term -log sigma is missing.": right + np.log(sigma),
             "The term -log sigma has the wrong sign.": right + 2 * np.log(sigma),
         },
@@ -202,6 +213,9 @@ def task_7(fair_difference):
                 "This compares at equal mu: stretch the t's shift by the standard deviation of a standard t.": difference(1),
                 "The variance is passed as standard deviation: the unit is sqrt(nu / (nu - 2)).": difference(variance),
                 "The unit is upside down: a standard t is wider than a standard Gaussian.": difference(1 / np.sqrt(variance)),
+                "kl_exact takes logvar, 2 log sigma, and you hand it sigma.": (
+                    kl_exact(StudentT(df), np.sqrt(variance) * shift, sigma) - kl_exact(Gaussian(), shift, sigma)
+                ),
                 "Only the shift is stretched: sigma stays in units of the prior's scale, as in the chapter's figure.": kl_exact(
                     StudentT(df), np.sqrt(variance) * shift, 2 * np.log(np.sqrt(variance) * sigma)
                 )

@@ -197,7 +197,7 @@ def task_5(reparameterise, reparameterise_backward):
     expect(
         dmu,
         dz,
-        "dmu",
+        "the derivative dmu",
         {
             "dmu: moving mu by a little moves z by the same, so there is no factor.": sigma * dz,
             "dmu should keep the shape of mu: each entry has its own derivative.": dz.sum(axis=0),
@@ -206,7 +206,7 @@ def task_5(reparameterise, reparameterise_backward):
     expect(
         dlogvar,
         0.5 * sigma * eps * dz,
-        "dlogvar",
+        "the derivative dlogvar",
         {
             "dlogvar lacks the factor 1/2 from sigma = exp(logvar / 2).": sigma * eps * dz,
             "dlogvar: this is the derivative for sigma. One more step, times sigma / 2, leads to logvar.": eps * dz,

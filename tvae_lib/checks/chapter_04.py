@@ -72,7 +72,12 @@ def task_2(bernoulli_cost):
         sure = call(bernoulli_cost, 500 * logits, x)
     if not np.isfinite(sure).all():
         raise NotYet("Right for moderate logits, but e^1000 overflows: np.logaddexp(0, logits) is log(1 + e^l) without that.")
-    expect(sure, bernoulli_loss(500 * logits, x)[0], "the cost at large logits")
+    right = bernoulli_loss(500 * logits, x)[0]
+    if (np.asarray(sure) < right).all() and not np.allclose(sure, right):
+        raise NotYet(
+            "The probability is rounded to 0 or 1 and clipped, so that the cost of a confident mistake is lost: stay with logits."
+        )
+    expect(sure, right, "the cost at large logits")
 
 
 @task("4.3")
@@ -80,13 +85,17 @@ def task_3(linear_backward):
     """linear_backward(dA, H, W): the three gradients of a linear layer."""
     rng = np.random.default_rng(3)
     dA, H, W = rng.normal(size=(5, 4)), rng.normal(size=(5, 3)), rng.normal(size=(4, 3))
-    dW, db, dH = parts(call(linear_backward, dA, H, W), "dW", "db", "dH")
+    answer = parts(call(linear_backward, dA, H, W), "dW", "db", "dH")
+    shapes = [np.shape(part) for part in answer]
+    if shapes != [(4, 3), (4,), (5, 3)] and sorted(shapes) == [(4,), (4, 3), (5, 3)]:
+        raise NotYet("Return dW, db, dH, in this order.")
+    dW, db, dH = answer
     twice = "Do not divide by B: dA already contains the 1/B of the batch mean, and the images' shares are added up."
-    expect(dW, dA.T @ H, "dW", {twice: dA.T @ H / 5})
-    expect(
-        db, dA.sum(axis=0), "db", {twice: dA.mean(axis=0), "db sums over the units; sum over the images, axis 0.": dA.sum(axis=1)}
-    )
-    expect(dH, dA @ W, "dH", {"dH comes from dA and W, without H: which weight led from input k to output o?": dA @ W * H})
+    expect(dW, dA.T @ H, "the derivative dW", {twice: dA.T @ H / 5})
+    units = "db sums over the units; sum over the images, axis 0."
+    expect(db, dA.sum(axis=0), "the derivative db", {twice: dA.mean(axis=0), units: dA.sum(axis=1)})
+    without_h = "dH comes from dA and W, without H: which weight led from input k to output o?"
+    expect(dH, dA @ W, "the derivative dH", {without_h: dA @ W * H})
 
 
 @task("4.4")
@@ -95,20 +104,23 @@ def task_4(backward):
     model, _, codes = made_up()
     layers = model._forward("decoder", codes)
     dout = np.random.default_rng(4).normal(size=layers[-1].shape)
-    right = {}
+    right, gated = {}, {}
     dinput = model._backward("decoder", layers, dout, right)
+    gated_dinput = model._backward("decoder", layers, dout * (layers[-1] > 0), gated)
     ungated, delta = {}, dout
     for i in (2, 1, 0):
         ungated |= {f"decoder.{i}.weight": delta.T @ layers[i], f"decoder.{i}.bias": delta.sum(axis=0)}
         delta = delta @ model.params[f"decoder.{i}.weight"]
     grads, answer = parts(call(backward, model.params, "decoder", layers, dout), "the dictionary of gradients", "dinput")
     missing = "A ReLU stands before each layer but the first: multiply the derivative by layers[i] > 0, for i = 2 and 1."
-    expect_gradients(grads, right, {missing: ungated})
+    too_many = "layers[3] has not gone through a ReLU: what it gets passes as it is."
+    expect_gradients(grads, right, {missing: ungated, too_many: gated})
     mistakes = {
+        too_many: gated_dinput,
         missing: delta,
         "The input of the half has not gone through a ReLU: no layers[0] > 0.": dinput * (codes > 0),
     }
-    expect(answer, dinput, "dinput, the derivative with respect to the input,", mistakes)
+    expect(answer, dinput, "the derivative with respect to the input, dinput,", mistakes)
 
 
 @task("4.5")
@@ -123,14 +135,18 @@ def task_5(kl_and_grad):
     sigma = np.exp(logvar / 2)
     z = mu + sigma * eps
     each = family.log_prob(eps) - logvar / 2 - family.log_prob(z)
-    expect(
-        kl, right, "kl", {"kl is not summed: add up the coordinates of each code.": each, "kl: a minus sign is missing.": -right}
-    )
+    not_summed = "The estimate kl is not summed: add up the coordinates of each code."
+    expect(kl, right, "the estimate kl", {not_summed: each, "The estimate kl: a minus sign is missing.": -right})
+    constant = "With eps fixed, log f(eps) is a constant: only -log sigma and -log f(z) depend on mu and logvar."
+    later = "The 1/B of the batch mean comes later, in task 7."
     expect(
         dmu,
         right_dmu,
-        "dmu",
+        "the derivative dmu",
         {
+            constant: right_dmu - family.score(eps) / sigma,
+            constant + " And eps does not change with mu.": right_dmu + family.score(eps) / sigma,
+            later: right_dmu / len(mu),
             "dmu is s(z), the score itself: a minus sign is missing, since the KL contains -log f(z).": -right_dmu,
             "dmu is the Gaussian's pull, z: the t's is (nu + 1) z / (nu + z^2).": z,
             "dmu takes the score at mu; the KL contains log f(z), so take it at z.": -family.score(mu),
@@ -140,8 +156,10 @@ def task_5(kl_and_grad):
     expect(
         dlogvar,
         right_dlogvar,
-        "dlogvar",
+        "the derivative dlogvar",
         {
+            constant: right_dlogvar - family.score(eps) * eps / 2,
+            later: right_dlogvar / len(mu),
             "dlogvar is twice the expected: did you differentiate sigma = exp(logvar / 2)? It brings a factor 1/2.": 2
             * right_dlogvar,
             "This is the derivative for sigma: one more step, times sigma / 2, leads to logvar.": eps * right_dmu - 1 / sigma,
@@ -182,16 +200,16 @@ def task_6(numerical_gradient):
     expect(answer, central(h, h, 2 * h), "the numerical gradient", mistakes)
 
 
-def backprop(model, x, eps, prior, kl_weight=1.0, half=0.5):
+def backprop(model, x, eps, prior, kl_weight=1.0, reach=lambda sigma: sigma / 2):
     """The gradient of the loss, made of the library's parts, with room for a mistake."""
     enc, grads = model._forward("encoder", x), {}
     mu, logvar = np.split(enc[-1], 2, axis=1)
-    sigma_eps = np.exp(logvar / 2) * eps
-    z = mu + sigma_eps
+    sigma = np.exp(logvar / 2)
+    z = mu + sigma * eps
     dec = model._forward("decoder", z)
     dz = model._backward("decoder", dec, (expit(dec[-1]) - x) / len(x), grads)
     pull = -kl_weight / len(x) * prior.score(z)
-    dlogvar = half * sigma_eps * dz + 0.5 * (sigma_eps * pull - kl_weight / len(x))
+    dlogvar = reach(sigma) * eps * dz + 0.5 * (sigma * eps * pull - kl_weight / len(x))
     model._backward("encoder", enc, np.concatenate([dz + pull, dlogvar], axis=1), grads, need_input=False)
     return grads
 
@@ -227,7 +245,13 @@ def task_7(loss_and_grad):
                 ),
                 "The KL's part of the encoder's gradient is missing: add dmu and dlogvar of task 5.": wrong(kl_weight=0),
                 "What comes from the decoder reaches logvar through sigma = exp(logvar / 2): there is a factor 1/2.": wrong(
-                    half=1
+                    reach=lambda sigma: sigma
+                ),
+                "What comes from the decoder reaches logvar through sigma: dz / dlogvar is sigma * eps / 2; you have eps.": (
+                    wrong(reach=lambda sigma: 1)
+                ),
+                "What comes from the decoder reaches logvar through sigma: dz / dlogvar is sigma * eps / 2; you have eps / 2.": (
+                    wrong(reach=lambda sigma: 0.5)
                 ),
                 "The code is pulled as by a Gaussian prior.": backprop(model, x, eps, Gaussian()),
             },

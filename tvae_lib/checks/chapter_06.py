@@ -15,8 +15,8 @@ from tvae_lib.vae_numpy import VAE
 @task("6.1")
 def task_1(is_active):
     """is_active(mu): for each coordinate whether mu varies over the images."""
-    spread, centre = np.array([1.0, 0.02, 0.07, 0.2, 0.03, 1.2]), np.array([0, 1.5, 0, 0, -0.3, 0.5])
-    mu = centre + spread * np.random.default_rng(1).standard_normal((500, 6))
+    spread, centre = np.array([1.0, 0.02, 0.07, 0.2, 0.03, 1.2, 0.005]), np.array([0, 1.5, 0, 0, -0.3, 0.5, 0.4])
+    mu = centre + spread * np.random.default_rng(1).standard_normal((500, 7))
     right = mu.var(axis=0) > 0.01
     mistakes = {
         "This is the variance over the coordinates of each image; take it over the images, axis 0.": mu.var(axis=1) > 0.01,
@@ -26,6 +26,7 @@ def task_1(is_active):
         "A coordinate whose mean is not 0 may still be the same for every image: ask how much mu varies.": (
             np.abs(mu.mean(axis=0)) > 0.01
         ),
+        "This asks how large mu is, not how much it varies: take the variance over the images.": np.abs(mu).mean(axis=0) > 0.01,
         "These are the variances themselves: compare them with 0.01.": mu.var(axis=0),
         "This says how many are active; say for each coordinate whether it is.": right.sum(),
         "These are the numbers of the active ones: return True or False for each coordinate.": np.flatnonzero(right),
@@ -46,6 +47,9 @@ def task_2(error_of_mean):
         mistakes = {
             "The variance is too small: with n draws around their own mean, divide by n - 1, `ddof=1`.": (
                 whole - variance / n + variance / L
+            ),
+            "This is the scatter over pixels and images too: take the variance over the draws, axis 0, then the mean.": (
+                whole + draws.var(ddof=1) * (1 / L - 1 / n)
             ),
             "The error of the mean of n draws is not a: it still contains b / n. Subtract that.": whole + b / L,
             "This is the error of a single draw, whatever L is.": whole - b / n + b,
@@ -150,7 +154,7 @@ def task_5(mean_over_batches, mean_ssim, test_error):
         "mean_over_batches: the images of the last, shorter batch are left out.": np.mean(batches[:2]),
     }
     answer = call(mean_over_batches, metrics.mse, x, given_back, 4)
-    expect(answer, each.mean(), "mean_over_batches: the result", mistakes)
+    expect(answer, each.mean(), "the result of `mean_over_batches`", mistakes)
 
     windows = {"data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     stack = [images.reshape(-1, 28, 28) for images in (x, given_back)]
@@ -165,7 +169,7 @@ def task_5(mean_over_batches, mean_ssim, test_error):
         ),
         "mean_ssim: average over the images; this is their sum.": 11 * metrics.ssim(x, given_back),
     }
-    expect(call(mean_ssim, x, given_back), metrics.ssim(x, given_back), "mean_ssim: the result", mistakes)
+    expect(call(mean_ssim, x, given_back), metrics.ssim(x, given_back), "the result of `mean_ssim`", mistakes)
 
     model, data = a_model_and_its_data()
 
@@ -181,13 +185,16 @@ def task_5(mean_over_batches, mean_ssim, test_error):
         seen: error(data.train, model.family.sample),
         seen + " And the noise should come from `model.family`.": error(data.train, normal),
         narrow: error(data.test, normal),
+        "test_error: right for nu = 21 only. Ask the model for its noise, `model.family.sample(rng, shape)`.": error(
+            data.test, lambda rng, shape: rng.standard_t(21, shape)
+        ),
         "test_error: the validation images are for choosing settings. Scores are reported on data.test.": error(
             data.valid, model.family.sample
         ),
         narrow + " And the scores are reported on data.test.": error(data.valid, normal),
     }
     answer = call(test_error, model, data, np.random.default_rng(7))
-    expect(answer, error(data.test, model.family.sample), "test_error: the result", mistakes)
+    expect(answer, error(data.test, model.family.sample), "the result of `test_error`", mistakes)
 
 
 @task("6.6")

@@ -38,6 +38,9 @@ def task_1(scores):
         "The mask is the wrong way round: True means missing, so that is where the prediction goes.": (
             np.where(missing, 0, square).mean()
         ),
+        "The MSE of the imputation is a mean over all pixels; on the observed ones alone it is 0.": 0.0,
+        "This is the error of the prediction on observed pixels. The MSE of the imputation is a mean over all pixels, and its "
+        "observed ones are exact.": square[~missing].mean(),
     }
     expect(answer[1], in_holes.mean(), "the MSE of the imputation", mistakes)
     mistakes = {
@@ -61,6 +64,8 @@ def task_2(one_pass):
         return end(np.array([model.decode(mu + width(logvar) * noise) for noise in eps]))
 
     zeroed = np.where(missing, 0, x)
+    mu, logvar = model.encode(zeroed)
+    codes_averaged = model.decode(mu + np.exp(logvar / 2) * eps.mean(axis=0))
     right, mean_logits = decoded(zeroed), decoded(zeroed, end=lambda logits: logits.mean(axis=0))
     mistakes = {
         "The encoder sees the whole image: set its missing pixels to 0 first.": decoded(x),
@@ -69,6 +74,9 @@ def task_2(one_pass):
         "These are logits: `model.decode` leaves the sigmoid to you.": mean_logits,
         "The variance is passed as standard deviation: sigma is exp(logvar / 2), not exp(logvar).": decoded(zeroed, np.exp),
         "The codes have no noise: z = mu + sigma * eps for each of the draws.": decoded(zeroed, lambda logvar: 0),
+        "The codes are averaged, and one image decoded: decode an image from each code, and average the images.": expit(
+            codes_averaged
+        ),
         "Only one of the draws is used: average over all of them.": expit(decoded(zeroed, end=lambda a: a[0])),
         "The draws are added up: take their mean.": len(eps) * right,
         "These are the imputations. Return the prediction, for all pixels.": np.where(missing, right, x),
@@ -84,13 +92,14 @@ def task_3(feed_back):
 
     zeroed = np.where(missing, 0, x)
 
-    def passes(then=lambda guess: np.where(missing, guess, x), start=zeroed, kept=slice(3, None)):
-        image, seen = start, []
-        for noise in eps:
+    def passes(then=lambda guess: np.where(missing, guess, x), start=zeroed, kept=slice(3, None), noise=eps, average=None):
+        image, codes, seen = start, [], []
+        for each in noise:
             mu, logvar = model.encode(image)
-            seen.append(expit(model.decode(mu + np.exp(logvar / 2) * noise)))
+            codes.append(mu + np.exp(logvar / 2) * each)
+            seen.append(expit(model.decode(codes[-1])))
             image = then(seen[-1])
-        return np.mean(seen[kept], axis=0)
+        return expit(model.decode(np.mean(codes[kept], axis=0))) if average == "codes" else np.mean(seen[kept], axis=0)
 
     right = passes()
     mistakes = {
@@ -103,6 +112,8 @@ def task_3(feed_back):
         "This is the first half of the passes: the second is asked for.": passes(kept=slice(0, 3)),
         "The walk starts from the whole image: set its missing pixels to 0 first.": passes(start=x),
         "This is one pass: encode the filled-in image anew each time.": passes(lambda guess: zeroed),
+        "mu itself is decoded and fed back: draw a code, mu + sigma * eps[i], in each pass.": passes(noise=0 * eps),
+        "The codes are averaged, and one image decoded: average the images of the second half.": passes(average="codes"),
         "These are the imputations. Return the prediction, for all pixels.": np.where(missing, right, x),
     }
     expect(call(feed_back, model, x, missing, eps), right, "the prediction", mistakes)
@@ -148,7 +159,7 @@ def task_5(weights_and_ess):
         return np.exp(log_w - logsumexp(log_w, axis=axis, keepdims=True))
 
     log_w = log_p_x + log_p_z - log_q
-    right = normal(log_w)
+    right, scaled = normal(log_w), np.exp(log_w - log_w.max(axis=0))
     with np.errstate(all="ignore"):
         weights, ess = parts(call(weights_and_ess, log_p_x, log_p_z, log_q), "the weights", "the effective sample sizes")
     mistakes = {
@@ -160,6 +171,10 @@ def task_5(weights_and_ess):
         "You divide by the sum over the images: the K codes of one image share the weight, axis 0.": normal(log_w, axis=1),
         "All weights together add up to 1: each image needs its own sum, over axis 0.": np.exp(log_w - logsumexp(log_w)),
         "These are the logarithms of the weights.": np.log(right),
+        "After subtracting the maximum the weights do not add up to 1 yet: divide by the sum over the K codes, axis 0.": scaled,
+        "After subtracting the maximum you divide by the sum over the images: sum over the K codes, axis 0.": (
+            scaled / scaled.sum(axis=1, keepdims=True)
+        ),
     }
     expect(weights, right, "the array of weights", mistakes)
     size = 1 / (right**2).sum(axis=0)
@@ -171,15 +186,16 @@ def task_5(weights_and_ess):
         "This is one over the largest weight; the squares of all are asked for.": 1 / right.max(axis=0),
     }
     expect(ess, size, "the effective sample size", mistakes)
+    low = 40 * log_p_x - 900 * np.arange(1, 5)  # one maximum for all images does not help the others
     with np.errstate(all="ignore"):
-        weights, ess = parts(call(weights_and_ess, 40 * log_p_x - 900, log_p_z, log_q), "the weights", "the sizes")
+        weights, ess = parts(call(weights_and_ess, low, log_p_z, log_q), "the weights", "the sizes")
         finite = np.isfinite(np.asarray(weights, float)).all() and np.isfinite(np.asarray(ess, float)).all()
     if not finite:
         raise NotYet(
             "Right here, but e^-900 is 0 in the computer, and 0 / 0 is not a number: subtract the largest log weight of each "
             "image before you take the exponential. It cancels."
         )
-    expect(weights, normal(40 * log_p_x - 900 + log_p_z - log_q), "the array of weights where log p is near -900")
+    expect(weights, normal(low + log_p_z - log_q), "the array of weights where log p is -900 and less")
 
 
 @task("7.6")
@@ -252,12 +268,21 @@ def task_7(local_mean):
     flat, solid = (0, sigma, sigma), sigma
     observed = np.where(missing, 0, x)
     right = blurred(observed, flat) / blurred(~missing, flat)
+    whole = gaussian_filter(np.reshape(~missing, (-1, 28, 28)), flat).reshape(-1, 784)  # Booleans, like what it is given
+
+    def rows(width):
+        return gaussian_filter(observed, width) / np.maximum(gaussian_filter((~missing).astype(float), width), 1e-6)
+
     mistakes = {
         "The filter runs across the images as well, and mixes neighbours in the batch: sigma is (0, sigma, sigma).": (
             blurred(observed, solid) / blurred(~missing, solid)
         ),
         "Missing pixels are averaged in as black: divide by the blurred mask of the observed ones.": blurred(observed, flat),
         "The blur has seen the missing pixels: set them to 0 first.": blurred(x, flat) / blurred(~missing, flat),
+        "The filter returns the type it is given, so the blurred mask is made of Booleans: convert the mask first, "
+        "`(~missing).astype(float)`.": blurred(observed, flat) / np.maximum(whole, 1e-6),
+        "Blur pictures: reshape to (-1, 28, 28), and back at the end.": rows((0, sigma)),
+        "Blur pictures, each by itself: reshape to (-1, 28, 28), and back at the end.": rows(sigma),
         "Divide by the share of observed pixels around, not of missing ones.": blurred(observed, flat) / blurred(missing, flat),
         "These are the imputations. Return the prediction, for all pixels.": np.where(missing, right, x),
     }
@@ -286,6 +311,7 @@ def task_8(paired_interval):
         widths = {
             f"With {n} seeds the standard deviation is itself uncertain: take the factor from Student's t with n - 1 degrees of "
             "freedom, not 1.96.": 1.959964 * error,
+            f"1.96 is too small for {n} seeds: take the factor from Student's t with n - 1 degrees of freedom.": 1.96 * error,
             f"The factor should have n - 1 degrees of freedom, {n - 1}.": student_t(n).ppf(0.975) * error,
             "The factor for 95 % leaves 2.5 % at each end: ppf(0.975).": student_t(n - 1).ppf(0.95) * error,
             "This is the spread of single seeds: for the mean divide by sqrt(n).": factor * error * np.sqrt(n),
