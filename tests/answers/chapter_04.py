@@ -91,7 +91,7 @@ def through_log_q(mu, logvar, eps, df):
     """log f(eps), as if eps = (z - mu) / sigma changed with mu and logvar."""
     kl, dmu, dlogvar = kl_and_grad(mu, logvar, eps, df)
     score = -(df + 1) * eps / (df + eps**2)
-    return kl, dmu - score / np.exp(logvar / 2), dlogvar - score * eps / 2
+    return kl, dmu.numpy() - score / np.exp(logvar / 2), dlogvar.numpy() - score * eps / 2
 
 
 def through_log_q_for_logvar_only(*arguments):
