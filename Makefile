@@ -21,7 +21,7 @@ page: .venv/.book
 	$(BIN)/jupyter-book build . --toc _build/page/toc.yml --path-output _build/page
 
 test: .venv/.dev lint book $(AXE)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 	$(BIN)/pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile book/*.ipynb book/workbooks/teacher/*.ipynb
 
 lint: .venv/.dev
