@@ -153,7 +153,7 @@ def test_the_line_that_stopped_is_quoted(capsys):
         return y + x.no_such_thing
 
     double(two_lines)
-    assert "at the line `return y + x.no_such_thing` with AttributeError" in capsys.readouterr().out
+    assert "at the line `return y + x.no_such_thing`: AttributeError" in capsys.readouterr().out
 
 
 def test_a_changed_input_is_noticed_when_the_numbers_are_right(capsys):

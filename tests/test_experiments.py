@@ -343,7 +343,10 @@ def test_only_some_models(few_images, tmp_path):
     "arguments, message",
     [
         (["--only", "t7"], "'t7' is not one of gaussian, t10, t200, t21, t3, t5, t50"),
-        (["--study", "warm"], "'warm' is not one of exact, foreign1, foreign10, foreign5, protocol, sample, without"),
+        (
+            ["--study", "cold"],
+            "'cold' is not one of exact, foreign1, foreign10, foreign5, heavy, light, protocol, sample, warm, without",
+        ),
         (["--jobs", "0"], "--jobs must be 1 or more, got 0"),
         (["--fast"], "--fast"),
     ],
