@@ -208,6 +208,10 @@ ANSWERS = {
                 (sign_flips(statistic=lambda d: np.abs(d.mean(axis=0)).mean(), real=lambda d: np.abs(d.mean(axis=0)).max()),),
                 "all* images",
             ),
+            (
+                (sign_flips(statistic=lambda d: d.mean(axis=0).max(), real=lambda d: np.abs(d.mean(axis=0)).max()),),
+                "too small",
+            ),
             ((lambda differences, rng, repeats: 40,), "between 0 and 1"),
             ((lambda differences, rng, repeats: 1 - sign_flips()(differences, rng, repeats),), "overlooks an image"),
         ],

@@ -223,8 +223,18 @@ def task_6(p_of_largest):
             "It overlooks an image on which all eight pairs differ by 6. Count the repeats whose largest mean is at least "
             "the real one."
         )
+    if np.mean(innocent) < np.mean([_share(seed, size) for seed in range(8)]) - 0.1:
+        raise NotYet("The shares are too small: take the absolute value in the repeats as well as for the real signs.")
     if np.mean(innocent) > 0.95:
         raise NotYet("Where there is no effect the share should be anything from 0 to 1; yours is nearly always 1.")
+
+
+def _share(seed, size, repeats=200):
+    """What task 6 should find on the innocent set of this seed."""
+    differences = np.random.default_rng((6, seed)).normal(0, 1, (8, 200)) * size
+    real = np.abs(differences.mean(axis=0)).max()
+    signs = np.random.default_rng(seed).choice([-1, 1], (repeats, *differences.shape))
+    return np.mean(np.abs((signs * differences).mean(axis=1)).max(axis=1) >= real)
 
 
 @task("9.7")
