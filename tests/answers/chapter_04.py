@@ -114,7 +114,7 @@ def back_to_the_start(loss, w, h=1e-5):
     return one_sided(loss, w, h) / 2
 
 
-def put_back(loss, w, h=1e-5):
+def put_back(loss, w, h=1e-5, last_step=True):
     """Back but for rounding."""
     gradient = np.zeros_like(w)
     for index in np.ndindex(w.shape):
@@ -122,7 +122,7 @@ def put_back(loss, w, h=1e-5):
         above = loss(w)
         w[index] -= 2 * h
         gradient[index] = (above - loss(w)) / (2 * h)
-        w[index] += h
+        w[index] += h * last_step
     return gradient
 
 
@@ -133,13 +133,7 @@ def last_one_stays(loss, w, h=1e-5):
 
 
 def never_put_back(loss, w, h=1e-5):
-    gradient = np.zeros_like(w)
-    for index in np.ndindex(w.shape):
-        w[index] += h
-        above = loss(w)
-        w[index] -= 2 * h
-        gradient[index] = (above - loss(w)) / (2 * h)
-    return gradient
+    return put_back(loss, w, h, last_step=False)
 
 
 def loss_and_grad(params, x, eps, df, total=lambda loss: loss.total, scale=1.0):
