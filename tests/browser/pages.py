@@ -64,6 +64,11 @@ def one(browser, selector):
     return browser.find_element("css selector", selector)
 
 
+def property_of(browser, selector, name):
+    """A property of the first such element, found and read in one step: between two steps a figure may redraw itself."""
+    return browser.execute_script("return document.querySelector(arguments[0])[arguments[1]]", selector, name)
+
+
 def next_frame(browser):
     browser.execute_async_script("const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))")
 

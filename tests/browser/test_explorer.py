@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from pages import END, HOME, LEFT, RIGHT, check_still_without_scripts, find, next_frame, set_width, wait, write_page
+from pages import END, HOME, LEFT, RIGHT, check_still_without_scripts, find, next_frame, property_of, set_width, wait, write_page
 from scipy import stats
 
 from tvae_lib.interactive import kl_explorer, sampling_explorer
@@ -38,14 +38,14 @@ def test_kl_sliders_by_keyboard(quiet_page, tmp_path):
     assert settings(quiet_page) == [1, 0.5, 3]
     names = ["mu", "sigma", "nu"]
     for i, keys in itertools.product(range(3), (RIGHT * 7, LEFT * 30, HOME, END)):
-        before, picture = settings(quiet_page), quiet_page.find_element("css selector", "svg").get_attribute("outerHTML")
+        before, picture = settings(quiet_page), property_of(quiet_page, "svg", "outerHTML")
         slider = find(quiet_page, SLIDERS)[i]
         slider.send_keys(keys)
         after, shown = settings(quiet_page), shown_kl(quiet_page)
         assert after[i] != before[i] and after[:i] + after[i + 1 :] == before[:i] + before[i + 1 :]
         np.testing.assert_allclose(shown, expected_kl(*after), rtol=0, atol=1e-4)
         assert slider.get_attribute("aria-valuetext") == f"{names[i]} = {after[i]:g}"
-        assert quiet_page.find_element("css selector", "svg").get_attribute("outerHTML") != picture
+        assert property_of(quiet_page, "svg", "outerHTML") != picture
 
 
 def test_kl_typed_values_on_a_grid(quiet_page, tmp_path):
@@ -137,9 +137,9 @@ def test_narrow_and_dark(quiet_page, tmp_path, make):
     root = quiet_page.find_element("class name", "tvae-explorer")
     assert root.value_of_css_property("background-color") in ("rgba(255, 255, 255, 1)", "rgb(255, 255, 255)")
     assert root.value_of_css_property("color") == "rgba(34, 34, 34, 1)"
-    narrow = find(quiet_page, "svg")[0].size["width"]
+    narrow = property_of(quiet_page, "svg", "clientWidth")
     set_width(quiet_page, 900)
-    wait(lambda: find(quiet_page, "svg")[0].size["width"] > narrow + 50)  # redrawn for the new width
+    wait(lambda: property_of(quiet_page, "svg", "clientWidth") > narrow + 50)  # redrawn for the new width
 
 
 @pytest.mark.parametrize("make", [kl_explorer, sampling_explorer])
