@@ -1,4 +1,4 @@
-"""The full-length runs behind the book's tables, and the functions with which chapters read them.
+"""The full-length runs behind the book's tables, and the functions with which chapters read them. ::
 
     python -m tvae_lib.experiments --jobs 2        # run whatever is not finished yet
     python -m tvae_lib.experiments --quick         # a rehearsal of everything in about a minute
@@ -100,10 +100,10 @@ class Run:
 
 
 def sweep():
-    """All full-length runs, the most needed first: Gaussian and t with nu = 21, the same in PyTorch, then the other nu."""
+    """All full-length runs, the most needed first: Gaussian and t with nu = 21, one of either in PyTorch, then the other nu."""
     pairs = [Run(df, seed) for seed in range(10) for df in (0, 21)]
     other_df = [Run(df, seed) for seed in range(3) for df in (3, 5, 10, 50, 200)]
-    twins = [Run(df, seed, backend="torch") for seed in range(3) for df in (0, 21)]
+    twins = [Run(df, 0, backend="torch") for df in (0, 21)]
     return pairs + twins + other_df
 
 
@@ -415,15 +415,25 @@ def load_scores():
 
 
 def scores_by_seed(metric, mask="", method="", backend="numpy", study=""):
-    """One score of all finished runs of a study (none: the full-length runs): a DataFrame, a row per seed, a column per model."""
+    """One score of all finished runs of a study (none: the full-length runs): a DataFrame, a row per seed, a column per model.
+
+    Raises ValueError for a name that no finished run has.
+    """
     table = load_scores()
     wanted = {"metric": metric, "mask": mask, "method": method, "backend": backend, "study": study}
+    for column, value in wanted.items():
+        known = sorted(table[column].unique())
+        if value not in known:
+            raise ValueError(f"{column} must be one of {', '.join(map(repr, known))}, got {value!r}")
     which = np.logical_and.reduce([table[column] == value for column, value in wanted.items()])
     return table[which].pivot(index="seed", columns="model", values="value")
 
 
 def mean_interval(values):
-    """Mean of a sample and its 95 % interval by Student's t: (mean, low, high). NaN bounds for fewer than two values."""
+    """Mean of a sample and its 95 % interval by Student's t: (mean, low, high), NaN bounds for fewer than two values.
+
+    NaNs in the sample, such as those of seeds that are not finished, are left out.
+    """
     from scipy import stats
 
     values = np.asarray(values, float)
@@ -470,7 +480,7 @@ def _execute_anywhere(run, results, progress):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m tvae_lib.experiments", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m tvae_lib.experiments", description=__doc__.split(" ::")[0])
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side, one core each (default 1)")
     parser.add_argument("--dask", metavar="ADDRESS", help="run on the workers of this Dask scheduler, e.g. tcp://host:8786")
     parser.add_argument("--quick", action="store_true", help="a rehearsal of everything, into results/quick")

@@ -249,7 +249,7 @@ def playground(seed=0):
 
     first = rows.index(FIRST_DIGIT)
     image, label = x[first : first + 1], labels[first]
-    missing = random_squares(np.random.default_rng(0), 1)
+    missing = random_squares(np.random.default_rng(seed), 1)
     titles, pictures = ["the digit", "what the models see"], [image, np.where(missing, np.nan, image)]
     errors = {}
     for name, model in models.items():

@@ -29,8 +29,10 @@ class VAE(nn.Module):
         How the KL term is computed. None: exact for the Gaussian, as in the source project; one draw for t, as there, and for
         every other family.
     dtype, device :
-        Where the parameters live and in what precision, e.g. device="cuda". Inputs are moved to them.
+        Where the parameters live and in what precision, e.g. ``device="cuda"``. Inputs are moved to them.
 
+    Notes
+    -----
     Weights start as nn.Linear draws them; call torch.manual_seed first to fix them. Images, codes and noise may be NumPy
     arrays or tensors; results are tensors. The keys and shapes of state_dict() are those of `vae_numpy.VAE.params`.
     """
@@ -188,6 +190,7 @@ class _ExactKL(torch.autograd.Function):
         return kl
 
     @staticmethod
+    @torch.autograd.function.once_differentiable  # the saved derivatives are constants: a second pass would come out wrong
     def backward(ctx, dkl):
         dmu, dlogvar = ctx.saved_tensors
         return None, dkl * dmu, dkl * dlogvar

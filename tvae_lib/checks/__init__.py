@@ -30,7 +30,7 @@ class NotYet(Exception):
 
 
 def task(number):
-    """Decorate the check of one task, e.g. `@task("2.3")`: it prints a verdict instead of raising.
+    """Decorate the check of one task, e.g. ``@task("2.3")``: it prints a verdict instead of raising.
 
     The check takes the reader's answers and raises `NotYet` with a hint, or returns. An answer that is still `...` gets a hint
     too, and so does one that the check stumbles over.
