@@ -433,7 +433,7 @@ def test_shipped_weights_give_the_table_s_numbers(mnist, name):
     model_name, backend, seed = name.split("-")
     model, seed = experiments.load_model(model_name, int(seed)), int(seed)
     table = experiments.load_scores()
-    mine = table[(table.model == model_name) & (table.seed == seed) & (table.backend == backend)]
+    mine = table[(table.model == model_name) & (table.seed == seed) & (table.backend == backend) & (table.study == "")]
     stored = mine.set_index(["metric", "mask", "method"]).value.to_dict()
     eps = model.family.sample(np.random.default_rng(seed), (10_000, 10))
     assert metrics.mse(mnist.test, model.reconstruct(mnist.test, eps)) == pytest.approx(
@@ -448,3 +448,13 @@ def test_shipped_weights_give_the_table_s_numbers(mnist, name):
         stored["mse_missing", "squares", "single_pass"], rel=1e-4
     )
     assert len(experiments.load_history(model_name, seed)["loss"]) == 300
+
+
+@pytest.mark.skipif(not SHIPPED, reason="no results are shipped yet")
+def test_scores_by_seed_refuses_names_that_no_run_has():
+    assert len(experiments.scores_by_seed("test_loss")) >= 10
+    wrong = [{"metric": "tset_loss"}, {"metric": "auc", "mask": "rotatd", "method": "bound"}]
+    wrong += [{"metric": "test_loss", "study": "exat"}, {"metric": "test_loss", "backend": "jax"}]
+    for names in wrong:
+        with pytest.raises(ValueError, match="must be one of"):
+            experiments.scores_by_seed(**names)

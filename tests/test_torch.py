@@ -178,6 +178,15 @@ def test_exact_t_kl_passes_torchs_gradient_check(df):
     np.testing.assert_array_equal(vae_torch.kl_exact(StudentT(df), *latent).detach(), ours)
 
 
+def test_exact_t_kl_refuses_a_second_derivative():
+    """Its first derivatives are saved numbers: to differentiate them again would give something wrong without a word."""
+    mu = torch.tensor([1.0], dtype=torch.float64, requires_grad=True)
+    kl = vae_torch.kl_exact(StudentT(21), mu, torch.tensor([-1.0], dtype=torch.float64))
+    (slope,) = torch.autograd.grad(kl.square().sum(), mu, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        torch.autograd.grad(slope.sum(), mu)
+
+
 def test_torch_and_numpy_draw_the_same_t_noise_in_law():
     torch.manual_seed(0)
     theirs = TorchStudentT(5.0).sample((20_000,)).numpy()
