@@ -48,6 +48,9 @@ def test_ssim_global_by_the_plain_formula(pair):
     below = (x.mean() ** 2 + y.mean() ** 2 + c1) * (var_x + var_y + c2)
     assert metrics.ssim_global(*pair) == pytest.approx(above / below, rel=1e-9)
     assert metrics.ssim_global(pair[0] / 2, pair[1] / 2) == pytest.approx(above / below, rel=1e-6)  # the joint range, not 1
+    lifted = (2 * (x.mean() + 1) * (y.mean() + 1) + c1) / ((x.mean() + 1) ** 2 + (y.mean() + 1) ** 2 + c1)
+    contrast = (2 * covariance + c2) / (var_x + var_y + c2)
+    assert metrics.ssim_global(x + 1, y + 1) == pytest.approx(lifted * contrast, rel=1e-9)  # which is not the largest value
 
 
 def test_windowed_ssim_is_scikit_image_s(pair):
