@@ -36,7 +36,7 @@ ENVIRONMENT = {
 def start(target, *arguments):
     """A fresh process that calls target(*arguments). Forked from one that has imported everything, it starts at once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "trials", "tvae_lib.vae_torch"])
+    context.set_forkserver_preload(["pytest", "trials"])
     with patch.dict(os.environ, ENVIRONMENT):  # for the process to fork from, which the first call starts
         process = context.Process(target=target, args=arguments)
         process.start()
@@ -128,11 +128,16 @@ def train(path, backend="numpy", log=None, epochs=EPOCHS):
         fit(new_model(backend), *images(), **options)
 
 
-def state(path):
-    """All that must be the same to the bit: configuration, parameters and history, but for the seconds."""
+def content(path):
+    """Configuration, parameters and extra values of a file of weights, so that == compares them to the bit."""
     config, params, extra = checkpoint.read(path)
-    history = {name: values for name, values in extra["history"].items() if name != "seconds"}
-    return config, {name: (value.dtype, value.shape, value.tobytes()) for name, value in params.items()}, history
+    return config, {name: (value.dtype, value.shape, value.tobytes()) for name, value in params.items()}, extra
+
+
+def state(path):
+    """The same without the seconds of the history: all that must not depend on interruptions."""
+    config, params, extra = content(path)
+    return config, params, {name: values for name, values in extra["history"].items() if name != "seconds"}
 
 
 def undisturbed(folder, backend="numpy"):
@@ -151,7 +156,8 @@ def names(folder):
 
 # ---- a tiny sweep
 
-RUNS = [Run(df, seed, epochs=4, batch_size=20, test_images=20) for seed in (0, 7) for df in (0, 21)]  # 7: ships no weights
+OPTIONS = {"epochs": 4, "batch_size": 20, "lr": 1e-4, "test_images": 20}
+RUNS = [Run(df, seed, **OPTIONS) for seed in (0, 7) for df in (0, 21)]  # seed 7 ships no weights
 LOG = "TVAE_TRIALS_LOG"
 real = SimpleNamespace(**{name: getattr(experiments, name) for name in ("_execute_anywhere", "execute_baselines")})
 
@@ -198,6 +204,13 @@ def sweep(results, *arguments):
     experiments.main(["--results", str(results), *arguments])
 
 
+def quiet_sweep(results, log="", *arguments):
+    """The same without progress bars, for `start`."""
+    os.environ[LOG] = str(log)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    sweep(results, *arguments)
+
+
 def sweep_in_processes(results, *arguments, log=""):
     """The same as a command in a session of its own, with workers if it has --jobs 2: a Popen."""
     command = [sys.executable, "-c", f"import trials; trials.sweep(*{[str(results), *arguments]!r})"]
@@ -209,10 +222,13 @@ def outcome(results):
     """What a sweep must end with, by the paths of its files: all but dates and seconds."""
     found = {}
     for name in names(results):
-        content = (results / name).read_bytes()
-        if name.endswith(".json"):
-            content = experiments.read_record(results / name)
-            content.pop("provenance")
-            content.get("history", {}).pop("seconds", None)
-        found[name] = content
+        path = results / name
+        if path.suffix == ".safetensors":  # not its bytes: safetensors puts the entries of the header in any order
+            found[name] = content(path)
+        elif path.suffix == ".json":
+            found[name] = experiments.read_record(path)
+            del found[name]["provenance"]
+            found[name].get("history", {}).pop("seconds", None)
+        else:
+            found[name] = path.read_bytes()
     return found
