@@ -72,7 +72,8 @@ def test_a_sweep_with_workers_goes_on_after(reference, tmp_path, fault):
         if fault == "main process killed":  # its workers end what they began; so long, others leave it to them
             assert sweep.wait(60) == code
             for lock in tmp_path.glob("work/*.lock"):
-                FileLock(lock).acquire(timeout=60).release()
+                with FileLock(lock, timeout=60):
+                    pass
         else:
             shown = sweep.communicate(timeout=60)[1]
             assert sweep.returncode == code
