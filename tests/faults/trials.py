@@ -36,9 +36,8 @@ ENVIRONMENT = {
 def start(target, *arguments):
     """A fresh process that calls target(*arguments). Forked from one that has imported everything, it starts at once."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["pytest", "trials", "tvae_lib.vae_torch", "joblib", "pandas", "scipy.stats", "skimage.metrics"]
-    )
+    modules = ["pytest", "trials", "tvae_lib.vae_torch", "joblib", "pandas", "scipy.stats", "skimage.metrics"]
+    context.set_forkserver_preload(modules)
     with patch.dict(os.environ, ENVIRONMENT):  # for the process to fork from, which the first call starts
         process = context.Process(target=target, args=arguments)
         process.start()
