@@ -42,7 +42,7 @@ def write_grades(path):
 
 @pytest.mark.parametrize("write", [save_checkpoint, save_weights, write_result, write_table, write_grades])
 def test_the_old_file_stays_and_the_error_is_one_line(tmp_path, write):
-    path = tmp_path / "baselines-0.json"
+    path = tmp_path / "runs.csv"
     experiments._write(tmp_path / "runs" / "baselines-0.json", RECORD)  # what the table is made of
     for i in range(9):
         student = tmp_path / "class" / f"student-{i}.ipynb"
