@@ -111,7 +111,7 @@ def test_a_disk_that_is_really_full(tmp_path):
     if not shutil.which("unshare"):
         pytest.skip("no unshare: a small disk cannot be mounted")
     command = ["unshare", "--map-root-user", "--mount", "sh", "-c", SMALL_DISK, "sh", disk, sys.executable, result]
-    done = subprocess.run(command, env={**os.environ, **trials.ENVIRONMENT}, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env={**os.environ, **trials.ENVIRONMENT}, capture_output=True, text=True, timeout=300)
     if done.returncode == 77 or "unshare" in done.stderr:
         pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr

@@ -30,6 +30,6 @@ def test_sweeps_that_start_together_share_the_runs(tmp_path, sweeps):
 def test_sweeps_with_two_workers_each(tmp_path):
     results, log = tmp_path / "results", tmp_path / "log"
     sweeps = [trials.sweep_in_processes(results, "--jobs", "2", log=log) for _ in range(2)]
-    shown = [sweep.communicate(timeout=120)[1] for sweep in sweeps]
+    shown = [sweep.communicate(timeout=300)[1] for sweep in sweeps]
     assert [sweep.returncode for sweep in sweeps] == [0, 0], shown
     check(results, log)

@@ -44,7 +44,7 @@ def start(target, *arguments):
     return process
 
 
-def finish(process, seconds=120):
+def finish(process, seconds=300):
     """Wait for the end of a process and return its exit code; one that does not end is killed, and fails the test."""
     process.join(seconds)
     if process.exitcode is None:
