@@ -220,7 +220,7 @@ def test_an_interrupted_run_ends_with_the_same_numbers(few_images, tmp_path, mon
         with pytest.raises(PowerCutError):
             experiments.execute(run, tmp_path / "cut", progress=False)
     assert len(saves) == 2 and not (tmp_path / "cut" / "runs").exists()
-    records = [json.loads(experiments.execute(run, tmp_path / folder, progress=False).read_text()) for folder in ("cut", "whole")]
+    records = [experiments.read_record(experiments.execute(run, tmp_path / name, progress=False)) for name in ("cut", "whole")]
     for record in records:
         record["history"].pop("seconds")
     assert records[0] == records[1]
@@ -237,10 +237,10 @@ def test_only_the_first_seeds_ship_weights(few_images, tmp_path, run, ships):
 def test_scoring_again_needs_no_training(few_images, tmp_path, monkeypatch):
     run = Run(21, 0, epochs=1)
     path = experiments.execute(run, tmp_path, progress=False)
-    first = json.loads(path.read_text())
+    first = experiments.read_record(path)
     monkeypatch.setattr(experiments, "fit", None)  # would fail if called
-    checkpoint.write_atomically(path, json.dumps({**first, "scores": [["test_loss", "", "", 0.0]]}).encode())
-    again = json.loads(experiments.score_again(run, tmp_path).read_text())
+    experiments._write(path, {**first, "scores": [["test_loss", "", "", 0.0]]})
+    again = experiments.read_record(experiments.score_again(run, tmp_path))
     assert "commit" in again.pop("scored") and again == first
 
 

@@ -3,6 +3,7 @@
 A file is written under a temporary name and then renamed, so a reader never sees half of one. Pickles are never loaded.
 """
 
+import glob
 import json
 import os
 import zlib
@@ -29,7 +30,17 @@ def write_atomically(path, data):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say which file had no room
+        raise
     finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path):
+    """Remove what processes that were killed while they wrote `path` have left; for the one process that may write it now."""
+    path = Path(path)
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         temporary.unlink(missing_ok=True)
 
 
@@ -92,16 +103,20 @@ def read(path):
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             params = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}); restore it or train again") from None
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:  # the last: no dtype of NumPy
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is not a whole safetensors file ({reason}); restore it or train again") from None
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path} was not written by tvae_lib.checkpoint.save (its format is {metadata.get('format')!r})")
     try:
+        checksum = _checksum(metadata, params)
+        # A file may have no checksum. But a name that nobody writes is a damaged one, perhaps of the checksum.
+        whole = metadata.get("crc32", checksum) == checksum and metadata.keys() <= {"format", "config", "extra", "crc32"}
         config, extra = json.loads(metadata["config"]), json.loads(metadata["extra"])
-        whole = metadata.get("crc32", _checksum(metadata, params)) == _checksum(metadata, params)
-    except (KeyError, ValueError):  # of JSON
+        whole = whole and config.keys() >= {"family", "df", "sizes", "kl"} and isinstance(config["sizes"], list)
+    except (KeyError, ValueError, AttributeError, RecursionError):  # of JSON, or JSON that is no dict
         whole = False
-    if not whole or not config.keys() >= {"family", "df", "sizes", "kl"}:
+    if not whole:
         raise ValueError(f"{path} is damaged (its configuration or checksum is wrong); restore it or train again")
     return config, params, extra
 

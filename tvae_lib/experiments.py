@@ -16,6 +16,8 @@ import json
 import platform
 import subprocess
 import sys
+import zlib
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, fields
 from functools import cache, partial
 from pathlib import Path
@@ -27,7 +29,7 @@ from tqdm import tqdm
 from tvae_lib import baselines, checkpoint, impute, masks, metrics, outliers, synthetic
 from tvae_lib.data import load_fashion_test, load_mnist
 from tvae_lib.latent import Gaussian, StudentT, kl_exact
-from tvae_lib.train import evaluate, fit
+from tvae_lib.train import History, evaluate, fit
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -313,7 +315,7 @@ def execute(run, results=RESULTS, progress=True):
     from threadpoolctl import threadpool_limits
 
     results = Path(results)
-    path, work = results / "runs" / f"{run.name}.json", results / "work" / f"{run.name}.safetensors"
+    path, work, kept = results / "runs" / f"{run.name}.json", _work(run, results), _weights(run, results)
     work.parent.mkdir(parents=True, exist_ok=True)
     # A lock is released by the operating system when its process ends, however it ends.
     with contextlib.ExitStack() as locks:
@@ -336,15 +338,21 @@ def execute(run, results=RESULTS, progress=True):
                 record.update(failed=str(error), history={}, scores=[])
             else:
                 # Score what is shipped: the weights rounded to float16.
-                kept = _weights(run, results)
                 checkpoint.save(kept, model, dtype=np.float16)
                 record["history"] = {name: [round(v, 5) for v in values] for name, values in asdict(history).items()}
                 record["scores"] = score_run(run, checkpoint.load(kept), data)
+        for other in (path, kept):
+            checkpoint.remove_leftovers(other)
+        if not run.ships_weights:
+            kept.unlink(missing_ok=True)
         _write(path, record)
         work.unlink(missing_ok=True)
-        if not run.ships_weights:
-            _weights(run, results).unlink(missing_ok=True)
     return path
+
+
+def _work(run, results):
+    """The checkpoint from which an unfinished run continues."""
+    return Path(results) / "work" / f"{run.name}.safetensors"
 
 
 def _weights(run, results):
@@ -364,13 +372,78 @@ def _free_line(folder):
 
 
 def _write(path, record):
-    checkpoint.write_atomically(path, json.dumps(record, separators=(",", ":")).encode())
+    record = {name: value for name, value in record.items() if name != "crc32"}
+    checkpoint.write_atomically(path, _to_text({**record, "crc32": zlib.crc32(_to_text(record))}))
+
+
+def _to_text(record):
+    return json.dumps(record, separators=(",", ":")).encode()
+
+
+def read_record(path):
+    """The content of a file in results/runs, a dict.
+
+    Raises ValueError, one line, if the file is damaged, or is not the one that its name says. The checksum is what tells a
+    changed digit; files that were written before there was one are checked for their form only.
+    """
+    path = Path(path)
+    try:
+        record = json.loads(path.read_bytes())
+        checksum = record.pop("crc32", None)
+        if checksum not in (None, zlib.crc32(_to_text(record))):
+            raise ValueError("wrong checksum")
+        _check_record(record, path.stem)
+    except Exception as error:  # in what was damaged anything may be of another type than it should be
+        hint = "restore it, or delete it and run `python -m tvae_lib.experiments` for this run again"
+        raise ValueError(f"{path} is not a whole result ({' '.join(str(error).split())}); {hint}") from None
+    return record
+
+
+def _check_record(record, name):
+    """Raise an exception of whatever kind unless the record has the form of the run of that name."""
+    names = {"seed", "baselines", "provenance", "scores"}
+    if "baselines" not in record:
+        names = {field.name for field in fields(Run)} | {"protocol", "provenance", "history", "scores", "failed", "scored"}
+        expected = {} if "failed" in record else {field.name: record["epochs"] for field in fields(History)}
+        history = record["history"]
+        if {name: len(values) for name, values in history.items()} != expected or not _all_floats(*history.values()):
+            raise ValueError("the history is not one of its epochs")
+    if unknown := record.keys() - names:
+        raise ValueError(f"unknown entry {min(unknown)!r}")
+    if (found := _name(record)) != name:
+        raise ValueError(f"it is that of {found}")
+    texts = all(isinstance(text, str) for *names, _ in record["scores"] for text in names)
+    if not texts or {len(row) for row in record["scores"]} - {4} or not _all_floats([row[3] for row in record["scores"]]):
+        raise ValueError("a score is not three texts and a number")
+
+
+def _all_floats(*lists):
+    return all(type(value) is float for values in lists for value in values)
+
+
+def _run(record):
+    """The run that a record is of; older records have not all of its fields."""
+    return Run(**{field.name: record[field.name] for field in fields(Run) if field.name in record})
+
+
+def _name(record):
+    return f"baselines-{record['seed']}" if "baselines" in record else _run(record).name
 
 
 def execute_baselines(seed, results=RESULTS):
-    """Score the baselines on the masks of one seed, unless that is done. Returns the path of the file."""
+    """Score the baselines on the masks of one seed, unless that is done.
+
+    Returns the path of the file, or None if another process is scoring them at the moment.
+    """
     path = Path(results) / "runs" / f"baselines-{seed}.json"
-    if not path.exists():
+    with contextlib.ExitStack() as locks:
+        try:
+            locks.enter_context(FileLock(Path(results) / "work" / f"{path.stem}.lock", timeout=0))
+        except Timeout:
+            return None
+        if path.exists():
+            return path
+        checkpoint.remove_leftovers(path)
         data = load_mnist()
         scores = score_baselines(seed, data.train, data.test)
         _write(path, {"seed": seed, "baselines": True, "provenance": provenance(), "scores": scores})
@@ -380,11 +453,14 @@ def execute_baselines(seed, results=RESULTS):
 def score_again(run, results=RESULTS):
     """Score the stored weights of a finished run again, without training. Returns the path of its file."""
     path = Path(results) / "runs" / f"{run.name}.json"
-    record = json.loads(path.read_text())
-    record["scores"] = score_run(run, checkpoint.load(_weights(run, results)), load_mnist())
+    record = read_record(path)
+    record["scores"] = score_run(run, checkpoint.load(_weights(run, results), family=run.family), load_mnist())
     record["scored"] = provenance()
     _write(path, record)
     return path
+
+
+COLUMNS = ["model", "nu", "seed", "backend", "study", "metric", "mask", "method", "value"]
 
 
 def collect(results=RESULTS):
@@ -393,25 +469,37 @@ def collect(results=RESULTS):
 
     rows = []
     for path in sorted((Path(results) / "runs").glob("*.json")):
-        record = json.loads(path.read_text())
+        record = read_record(path)
         if "baselines" in record:
             start = ("baseline", np.nan, record["seed"], "", "")
         else:
-            run = Run(**{field.name: record[field.name] for field in fields(Run) if field.name in record})
+            run = _run(record)
             start = (run.model, run.df or np.inf, run.seed, run.backend, run.study)
         rows += [(*start, metric, mask, method, float(f"{value:.7g}")) for metric, mask, method, value in record["scores"]]
-    columns = ["model", "nu", "seed", "backend", "study", "metric", "mask", "method", "value"]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=COLUMNS)
     checkpoint.write_atomically(Path(results) / "runs.csv", table.to_csv(index=False).encode())
     return table
 
 
 @cache
 def load_scores():
-    """The shipped table of all scores, as a pandas DataFrame; empty strings where a score has no mask or method."""
+    """The shipped table of all scores, as a pandas DataFrame; empty strings where a score has no mask or method.
+
+    Raises ValueError if the file is not such a table. A changed digit does not show: the files in results/runs are the source.
+    """
     import pandas as pd
 
-    return pd.read_csv(RESULTS / "runs.csv", keep_default_na=False)
+    path = RESULTS / "runs.csv"
+    try:
+        table = pd.read_csv(path, keep_default_na=False)
+        if list(table.columns) != COLUMNS or not path.read_bytes().endswith(b"\n"):
+            raise ValueError("its first line or its end is missing")
+        if table.seed.dtype.kind + table.value.dtype.kind != "if" or table.duplicated(COLUMNS[:-1]).any():
+            raise ValueError("a seed or a value is no number, or a row is there twice")
+    except (OSError, ValueError) as error:
+        hint = "restore it, or write it again by tvae_lib.experiments.collect()"
+        raise ValueError(f"{path} is not a whole table ({' '.join(str(error).split())}); {hint}") from None
+    return table
 
 
 def scores_by_seed(metric, mask="", method="", backend="numpy", study=""):
@@ -450,7 +538,7 @@ def load_history(model, seed=0, backend="numpy", study=""):
     if not path.exists():
         finished = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))
         raise ValueError(f"there is no finished run of model {model!r} with seed {seed} ({backend}); there are {finished}")
-    return json.loads(path.read_text())["history"]
+    return read_record(path)["history"]
 
 
 def load_model(model, seed=0, backend="numpy"):
@@ -459,7 +547,8 @@ def load_model(model, seed=0, backend="numpy"):
     if not path.exists():
         shipped = ", ".join(sorted(p.stem for p in path.parent.glob("*.safetensors")))
         raise ValueError(f"no weights are shipped for model {model!r} with seed {seed}; there are {shipped}")
-    return checkpoint.load(path, backend)
+    family = Gaussian() if model == "gaussian" else StudentT(float(model.removeprefix("t")))
+    return checkpoint.load(path, backend, family)
 
 
 def _files(run, results):
@@ -503,6 +592,19 @@ def main(arguments=None):
     if options.jobs < 1:
         parser.error(f"--jobs must be 1 or more, got {options.jobs}")
 
+    once_more = "the same command continues from here"
+    try:
+        _execute_all(runs, results, options)
+    except KeyboardInterrupt:
+        parser.exit(130, f"{parser.prog}: interrupted; {once_more}\n")
+    except BrokenProcessPool:
+        parser.exit(1, f"{parser.prog}: error: a worker was ended from outside, perhaps for want of memory; {once_more}\n")
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"{parser.prog}: error: {' '.join(str(error).split())}; once that is mended, {once_more}\n")
+
+
+def _execute_all(runs, results, options):
+    """Do what is left of the runs, and gather the table: before the first, so that a damaged file shows, and after each."""
     from joblib import Parallel, delayed, parallel_config
 
     finished = [run for run in runs if (results / "runs" / f"{run.name}.json").exists()]
@@ -515,6 +617,9 @@ def main(arguments=None):
         work = [delayed(_execute_anywhere)(run, there, True) for run in todo]
         if not options.quick:
             work += [delayed(execute_baselines)(seed, results) for seed in range(BASELINE_SEEDS)]
+    for run in finished:
+        _work(run, results).unlink(missing_ok=True)  # of a process that was killed between its last two steps
+    _collect_alone(results)
     with contextlib.ExitStack() as stack:
         if options.dask:
             from distributed import Client
@@ -530,8 +635,14 @@ def main(arguments=None):
                     if not (results / path).exists():
                         checkpoint.write_atomically(results / path, content)
                 tqdm.write(f"finished {name}" if files else f"skipped {name}: another process is training it", file=sys.stderr)
-            with FileLock(results / "work" / "collect.lock"):
-                collect(results)
+            _collect_alone(results)
+
+
+def _collect_alone(results):
+    """`collect`, one process at a time."""
+    with FileLock(results / "work" / "collect.lock"):
+        checkpoint.remove_leftovers(results / "runs.csv")
+        collect(results)
 
 
 if __name__ == "__main__":

@@ -95,8 +95,10 @@ def fit(model, train, valid, *, epochs, batch_size, lr, seed, checkpoint=None, p
     run = {"batch_size": int(batch_size), "lr": float(lr), "seed": int(seed)}  # plain numbers: JSON knows none of NumPy's
     run["train_crc"] = zlib.crc32(np.ascontiguousarray(train))
     history = History()
-    if checkpoint is not None and Path(checkpoint).exists():
-        history = _resume(model, checkpoint, run)
+    if checkpoint is not None:
+        checkpoints.remove_leftovers(checkpoint)
+        if Path(checkpoint).exists():
+            history = _resume(model, checkpoint, run)
     params = model.params
     style = {"desc": "training", **(progress if isinstance(progress, dict) else {})}
     bar = tqdm(total=epochs, initial=min(len(history), epochs), unit="epoch", disable=not progress, **style)

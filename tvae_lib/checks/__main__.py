@@ -21,16 +21,21 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from tqdm import tqdm
 
+from tvae_lib.checkpoint import write_atomically
 from tvae_lib.checks.workbooks import WORKBOOKS, tags
 
 FIXED = {"setup", "check"}
 
 
 def read(path):
-    """A notebook from a file of any version. Raises ValueError, one line, if it is none."""
+    """A notebook from a file of any version, without its outputs. Raises ValueError, one line, if it is none."""
     try:
         with warnings.catch_warnings(action="ignore"):  # cells without an id get one
-            return nbformat.read(path, as_version=4)
+            notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        return notebook
     except Exception as error:  # damaged JSON, missing keys, wrong encoding: nbformat raises many things
         raise ValueError("not a notebook") from error
 
@@ -41,7 +46,11 @@ def original_of(notebook, path):
     name = about.get("name") if isinstance(about, dict) else None
     for original in sorted(WORKBOOKS.glob("*.ipynb")):
         if original.stem == name or (name is None and original.stem in path.stem):
-            return read(original)
+            try:
+                return read(original)
+            except ValueError:
+                hint = "restore it with `git checkout` or reinstall tvae_lib"
+                raise ValueError(f"the library's own {original.name} is damaged: {hint}") from None
     raise ValueError("unknown workbook")
 
 
@@ -133,14 +142,13 @@ def grade(path, timeout=300):
     try:
         notebook = read(path)
         original = original_of(notebook, Path(path))
+        notebook = restore(notebook, original)
     except ValueError as error:
         return {"workbook": "", "tasks": {}, "remark": str(error)}
+    except Exception:  # JSON that has cells, but of another kind
+        return {"workbook": "", "tasks": {}, "remark": "not a notebook"}
     name = original.metadata["workbook"]["name"]
     chapter = int(name[:2])
-    notebook = restore(notebook, original)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
     remark = execute(notebook, timeout) or first_error(notebook)
     ids = {cell.id for cell in original.cells if "check" in tags(cell)}
     checks = [cell for cell in notebook.cells if cell.id in ids]
@@ -183,7 +191,10 @@ def main(arguments=None):
     result = table(grades)
     print(result.to_string(index=False))
     if options.csv:
-        result.to_csv(options.csv, index=False)
+        try:
+            write_atomically(options.csv, result.to_csv(index=False).encode())
+        except OSError as error:
+            return f"--csv: {error}"
     return 0
 
 

@@ -43,6 +43,8 @@ def read_idx(path):
     Returns uint8, images flattened to (n, 784), labels (n,). Raises ValueError if the file is damaged or missing.
     """
     path = Path(path)
+    if path.name not in MD5:
+        raise ValueError(f"{path} is not one of the embedded files: {', '.join(MD5)}")
     restore = f"restore it with `git checkout -- tvae_lib/data/{path.name}` or reinstall tvae_lib"
     try:
         raw = gzip.decompress(path.read_bytes())
