@@ -13,8 +13,8 @@ from tvae_lib.data import load_mnist
 
 # The property tests try the same examples every time; HYPOTHESIS_PROFILE=long tries twenty times as many, and others each time.
 quiet = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
-settings.register_profile("repeatable", derandomize=True, max_examples=25, **quiet)
-settings.register_profile("long", max_examples=500, **quiet)
+settings.register_profile("repeatable", derandomize=True, max_examples=20, **quiet)
+settings.register_profile("long", max_examples=400, **quiet)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 

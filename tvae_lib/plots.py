@@ -47,7 +47,7 @@ def show_digits(rows, labels=None, titles=None, size=0.72):
     fewer labels than rows or titles than columns.
     """
     rows = [real_array("a row of images", row) for row in rows]
-    if not rows or any(row.ndim != 2 or row.shape[1] != 784 for row in rows) or not any(len(row) for row in rows):
+    if not any(row.size for row in rows) or any(np.prod(row.shape[1:]) != 784 for row in rows):
         raise ValueError(f"rows must be arrays of shape (n, 784), got {[row.shape for row in rows]}")
     n_columns = max(len(row) for row in rows)
     label_width = 0 if labels is None else 1.35

@@ -4,6 +4,7 @@ import torch
 from torch.utils.data import Dataset
 
 from tvae_lib.data import load_mnist
+from tvae_lib.inputs import said
 
 TORCHVISION = ("MNIST", "FashionMNIST", "KMNIST", "QMNIST")  # 28 x 28 grey images, as the models here expect
 

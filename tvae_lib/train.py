@@ -93,7 +93,8 @@ def fit(model, train, valid, *, epochs, batch_size, lr, seed, checkpoint=None, p
     train, valid = real_array("train", train), _images("valid", valid, model)
     check_images(train, model.sizes[0])
     check_batch_size(batch_size, len(train))
-    run = {"batch_size": int(batch_size), "lr": float(lr), "seed": int(seed)}  # plain numbers: JSON knows none of NumPy's
+    lr = float(lr)
+    run = {"batch_size": int(batch_size), "lr": lr, "seed": int(seed)}  # plain numbers: JSON knows none of NumPy's
     run["train_crc"] = zlib.crc32(np.ascontiguousarray(train))
     history = History()
     if checkpoint is not None and Path(checkpoint).exists():
