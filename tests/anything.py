@@ -49,7 +49,7 @@ def floats(shape, low, high, dtypes=("float64", "float32")):
     def of(dtype):
         width = 8 * np.dtype(dtype).itemsize
         bounds = (float(np.dtype(dtype).type(limit)) for limit in (low, high))
-        return hnp.arrays(dtype, shape, elements=st.floats(*bounds, width=width), fill=st.nothing())
+        return hnp.arrays(dtype, shape, elements=st.floats(*bounds, width=width))
 
     return laid_out(st.sampled_from(dtypes).flatmap(of))
 
