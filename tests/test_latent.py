@@ -238,7 +238,7 @@ def test_sampled_kl_is_often_negative():
 # Extreme but legal, and illegal, input
 
 
-HARD = [*map(StudentT, [1e-3, 0.5, 1e8])]  # their series would need millions of terms; cut off, they would give negative values
+HARD = [*map(StudentT, [1e-3, 0.5, 1e8, 1e12])]  # cut off after 20,000 terms, their series gave negative values
 
 
 @pytest.mark.parametrize("family", [Gaussian(), *HARD, *map(StudentT, [1, 3, 21])], ids=str)
@@ -253,7 +253,7 @@ def test_no_warning_far_out(family, refuses):
         if family in HARD:
             with refuses("the exact KL of t with df = .* cannot be had at a sigma this near 0 or this large"):
                 kl_exact(family, mu, logvar)
-            mu, logvar = mu / 1e3, logvar / 10
+            mu, logvar = mu / 1e5, logvar / 10
         assert all(np.isfinite(value).all() for value in kl_exact_and_grad(family, mu, logvar))
 
 

@@ -167,12 +167,17 @@ def test_imputation_and_scores_of_anything(value, other):
         if not isinstance(value, int):
             obeys(method, model, x, missing, draws=value)
     obeys(impute.importance, model, x, missing, draws=2, warm_up=value)
-    for arguments in ((value, missing, x), (x, value, x), (x, missing, value), (value, missing, other), (value, other, value)):
-        obeys(impute.fill, *arguments)
     obeys(outliers.unusualness, model, value, draws=2)
     obeys(outliers.unusualness, model, x, draws=2, seed=value)
     if not isinstance(value, int):
         obeys(outliers.unusualness, model, x, draws=value)
+
+
+@given(any_input((3, 6)), any_input((3, 6)))
+def test_filling_in_of_anything(value, other):
+    x, missing = np.full((3, 6), 0.5), np.eye(3, 6, dtype=bool)
+    for arguments in ((value, missing, x), (x, value, x), (x, missing, value), (value, missing, other), (value, other, value)):
+        obeys(impute.fill, *arguments)
 
 
 @few
