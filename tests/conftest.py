@@ -1,13 +1,21 @@
 """What several test files share. One thread: sums keep their order, and a busy machine is left alone."""
 
 import contextlib
+import os
 import re
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
 from tvae_lib.data import load_mnist
+
+# The property tests try the same examples every time; HYPOTHESIS_PROFILE=long tries twenty times as many, and others each time.
+quiet = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
+settings.register_profile("repeatable", derandomize=True, max_examples=20, **quiet)
+settings.register_profile("long", max_examples=400, **quiet)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture(scope="session", autouse=True)

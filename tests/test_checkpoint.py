@@ -204,7 +204,7 @@ CONFIG = {"family": "Gaussian", "df": None, "sizes": list(SIZES), "kl": "exact"}
     "change, message",
     [
         ({"family": "Laplace"}, "Laplace"),
-        ({"family": "StudentT", "df": -2}, "df must be a finite number greater than 0"),
+        ({"family": "StudentT", "df": -2}, "df must be a number from 1e-6 to 1e20"),
         ({"sizes": [6]}, "sizes must be at least two"),
         ({"sizes": [6, 5, 3]}, "names or shapes differ"),
         ({"kl": "other"}, "kl must be"),

@@ -221,7 +221,7 @@ def test_bad_start_values(settings):
     "settings", [{"df": 0.9}, {"draws": 0}, {"draws": 20_001}, {"draws": 10.0}, {"seed": -1}, {"seed": True}]
 )
 def test_bad_settings_of_the_sampling_explorer(settings):
-    with pytest.raises(ValueError, match=rf"^{next(iter(settings))} must be an? (number|integer) from .* got"):
+    with pytest.raises(ValueError, match=rf"^{next(iter(settings))} must be a (number|whole number) from .* got"):
         sampling_explorer(**settings)
 
 

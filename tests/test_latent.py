@@ -238,22 +238,30 @@ def test_sampled_kl_is_often_negative():
 # Extreme but legal, and illegal, input
 
 
-@pytest.mark.parametrize("family", [Gaussian(), *map(StudentT, [1e-3, 0.5, 1, 3, 21, 1e8])], ids=str)
-def test_no_warning_far_out(family):
+HARD = [*map(StudentT, [1e-3, 0.5, 1e8, 1e12])]  # cut off after 20,000 terms, their series gave negative values
+
+
+@pytest.mark.parametrize("family", [Gaussian(), *HARD, *map(StudentT, [1, 3, 21])], ids=str)
+def test_no_warning_far_out(family, refuses):
     z = np.array([[-1e100, -1e4, 0.0, 1e4, 1e100]])
     mu, logvar = np.array([[-1e4, 0.0, 1e4, 6]]), np.array([[-40.0, 40, 0, -80]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isfinite(family.log_prob(z)).all() and np.isfinite(family.score(z)).all()
-        for value in (*kl_exact_and_grad(family, mu, logvar), *kl_sample_and_grad(family, mu, logvar, np.full((1, 4), 1e4))):
+        for value in kl_sample_and_grad(family, mu, logvar, np.full((1, 4), 1e4)):
             assert np.isfinite(value).all()
+        if family in HARD:
+            with refuses("the exact KL of t with df = .* cannot be had at a sigma this near 0 or this large"):
+                kl_exact(family, mu, logvar)
+            mu, logvar = mu / 1e5, logvar / 10
+        assert all(np.isfinite(value).all() for value in kl_exact_and_grad(family, mu, logvar))
 
 
 @pytest.mark.parametrize(
     "df", [0, -1, 0.0, float("nan"), float("inf"), -float("inf"), True, False, "5", None, [5], 3 + 0j, np.array(5.0)]
 )
 def test_df_out_of_range(df, refuses):
-    with refuses("df must be a finite number greater than 0, got"):
+    with refuses("df must be a number from 1e-6 to 1e20"):
         StudentT(df)
 
 

@@ -103,7 +103,7 @@ def test_bad_count(rng, refuses, count):
 
 @pytest.mark.parametrize("max_side", [0, -1, 29, 2.5, float("nan"), "4"])
 def test_bad_max_side(rng, refuses, max_side):
-    with refuses("max_side must be a whole number between 1 and 28, got"):
+    with refuses("max_side must be a whole number from 1 to 28, got"):
         random_squares(rng, 3, max_side=max_side)
 
 

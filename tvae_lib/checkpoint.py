@@ -13,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from tvae_lib.inputs import check_dtype, said
 from tvae_lib.latent import Gaussian, StudentT
 from tvae_lib.vae_numpy import VAE, check_family
 
@@ -74,16 +75,34 @@ def save(path, model, dtype=None, **extra):
     """Write a model of either back end to a safetensors file.
 
     path : str or Path, replaced if it exists.
-    dtype : the stored precision; default that of the model. np.float16 halves the size of shipped weights.
+    dtype : the stored precision, np.float16, np.float32 or np.float64; default that of the model. np.float16 halves the size of
+        shipped weights.
     extra : JSON values stored beside the configuration (`read` gives them back).
+
+    ValueError if path, dtype or extra is none of these, or a weight is too large for the dtype.
     """
+    path = _path(path)
+    if dtype is not None:
+        dtype = check_dtype(dtype, np.float16, np.float32, np.float64)
+    try:
+        json_extra = json.dumps(extra)
+    except (TypeError, ValueError, RecursionError):  # a value of another type, or one that contains itself
+        raise ValueError(f"extra must be JSON values (numbers, texts, lists, dicts), got {', '.join(extra)}") from None
     arrays = {}
     for name, value in model.params.items():
         value = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+        if dtype is not None and (np.abs(value) > np.finfo(dtype).max).any():
+            raise ValueError(f"{name} has values up to {np.abs(value).max():g}, too large for {dtype}")
         arrays[name] = np.ascontiguousarray(value, dtype)
-    metadata = {"format": FORMAT, "config": json.dumps(describe(model)), "extra": json.dumps(extra)}
+    metadata = {"format": FORMAT, "config": json.dumps(describe(model)), "extra": json_extra}
     metadata["crc32"] = _checksum(metadata, arrays)
     write_atomically(path, to_bytes(arrays, metadata))
+
+
+def _path(path):
+    if not isinstance(path, str | os.PathLike) or not Path(path).name:
+        raise ValueError(f"path must name a file, got {said(path)}")
+    return Path(path)
 
 
 def _checksum(metadata, arrays):
@@ -96,7 +115,7 @@ def _checksum(metadata, arrays):
 
 def read(path):
     """Read a file written by `save`: (configuration, parameters, extra). Raises ValueError if it is anything else."""
-    path = Path(path)
+    path = _path(path)
     if not path.is_file():
         raise ValueError(f"there is no weight file {path}")
     try:
@@ -127,8 +146,8 @@ def load(path, backend="numpy", family=None):
     A file holds the name and the attributes of its family, and no code. Gaussian and StudentT are made from them. A family of
     your own you pass, as in load(path, family=Laplace()); its class must have the stored name, its attributes the stored values.
     """
-    if backend not in ("numpy", "torch"):
-        raise ValueError(f'backend must be "numpy" or "torch", got {backend!r}')
+    if not isinstance(backend, str) or backend not in ("numpy", "torch"):
+        raise ValueError(f'backend must be "numpy" or "torch", got {said(backend)}')
     config, params, _ = read(path)
     name = config["family"]
     if family is not None:

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from tvae_lib import baselines, checkpoint, impute, masks, metrics, outliers, synthetic
 from tvae_lib.data import load_fashion_test, load_mnist
+from tvae_lib.inputs import finite, real_array
 from tvae_lib.latent import Gaussian, StudentT, kl_exact
 from tvae_lib.train import History, evaluate, fit
 
@@ -520,12 +521,12 @@ def scores_by_seed(metric, mask="", method="", backend="numpy", study=""):
 def mean_interval(values):
     """Mean of a sample and its 95 % interval by Student's t: (mean, low, high), NaN bounds for fewer than two values.
 
-    NaNs in the sample, such as those of seeds that are not finished, are left out.
+    values: numbers in any shape; NaN and infinity are left out, and the mean of nothing is NaN. ValueError beyond 1e120.
     """
     from scipy import stats
 
-    values = np.asarray(values, float)
-    values = values[np.isfinite(values)]
+    values = real_array("values", values).astype(float)
+    values = finite("values", values[np.isfinite(values)])
     if len(values) < 2:
         return float(values.mean()) if len(values) else np.nan, np.nan, np.nan
     half_width = stats.t(len(values) - 1).ppf(0.975) * values.std(ddof=1) / np.sqrt(len(values))

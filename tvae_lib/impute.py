@@ -6,27 +6,27 @@ probabilities for ALL pixels, (n, 784); `fill` then keeps the observed ones. Val
 Cost is counted in passes: one encoding and one decoding. A decoding with its gradient for the code multiplies as many
 matrices, so it counts as one pass too. With draws=30 every method takes 30 passes, save `single_pass`, which has no use for
 more than 15.5.
-"""
 
-import numbers
+ValueError unless x is (n, 784) with observed pixels in [0, 1], the mask bool of that shape, draws a whole number, 1 or more (and
+warm_up, 0 or more), and seed a whole number, 0 or more, or a np.random.Generator.
+"""
 
 import numpy as np
 
-from tvae_lib.vae_numpy import bernoulli_loss, hide
+from tvae_lib.inputs import as_array, check_mask, generator, real_array, whole
+from tvae_lib.vae_numpy import bernoulli_loss, check_eps, check_images, hide
 
 CHUNK = 500  # images at a time: small enough for the processor's cache, large enough for fast matrix products
 
 
 def _check(model, x, missing, draws, warm_up=0):
-    x, missing = np.asarray(x), np.asarray(missing)
+    x = real_array("x", x)
     if x.ndim != 2 or x.shape[1] != model.sizes[0]:
         raise ValueError(f"x must have shape (n, {model.sizes[0]}), got {x.shape}")
-    if missing.shape != x.shape or missing.dtype != bool:
-        raise ValueError(f"missing must be bool of shape {x.shape}, got {missing.dtype} of shape {missing.shape}")
-    if not isinstance(draws, numbers.Integral) or draws < 1:
-        raise ValueError(f"draws must be a whole number, 1 or more, got {draws!r}")
-    if not isinstance(warm_up, numbers.Integral) or warm_up < 0:
-        raise ValueError(f"warm_up must be a whole number, 0 or more, got {warm_up!r}")
+    missing = check_mask(missing, x.shape)
+    check_images(np.where(missing, 0, x), model.sizes[0])
+    whole("draws", draws, 1)
+    whole("warm_up", warm_up)
     return x, missing
 
 
@@ -43,9 +43,16 @@ def _probabilities(model, z):
     return _sigmoid(_numpy(model.decode(z)))
 
 
+def noise(model, mu, rng):
+    """One draw of eps for each code, in the precision of mu. ValueError if it is too large for that: df is too small."""
+    eps = model.family.sample(rng, mu.shape)
+    check_eps(eps, mu.shape, mu.dtype)
+    return eps.astype(mu.dtype)
+
+
 def _decode(model, mu, sigma, rng):
     """Pixel probabilities for one draw of the code of each image."""
-    eps = model.family.sample(rng, mu.shape).astype(mu.dtype)
+    eps = noise(model, mu, rng)
     return _probabilities(model, mu + sigma * eps)
 
 
@@ -71,7 +78,7 @@ def single_pass(model, x, missing, *, draws=30, seed=0):
     Returns (n, 784). Cost: `draws` decodings and, since the encoder always sees the same image, one encoding.
     """
     x, missing = _check(model, x, missing, draws)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     prediction = np.zeros(x.shape, np.float32)
     for rows, zeroed, _ in _chunks(x, missing):
         mu, sigma = _encode(model, zeroed)
@@ -89,7 +96,7 @@ def pseudo_gibbs(model, x, missing, *, draws=30, seed=0):
     Returns (n, 784). Cost: `draws` encodings and decodings.
     """
     x, missing = _check(model, x, missing, draws)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     prediction = np.zeros(x.shape, np.float32)
     first_kept = draws // 2
     for rows, image, hidden in _chunks(x, missing):
@@ -136,7 +143,7 @@ def importance_and_ess(model, x, missing, *, draws=30, seed=0, warm_up=5):
     number of codes. Cost: `draws` passes, most of them spent on 2 (draws - warm_up) - 1 decodings.
     """
     x, missing = _check(model, x, missing, draws, warm_up)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     warm_up = min(warm_up, draws - 1)
     prediction, ess = np.zeros(x.shape, np.float32), np.zeros(len(x), np.float32)
     for rows, zeroed, hidden in _chunks(x, missing):
@@ -144,7 +151,7 @@ def importance_and_ess(model, x, missing, *, draws=30, seed=0, warm_up=5):
         # Weights are kept relative to the largest one so far: their logarithms go down to minus hundreds.
         largest, total, squares = np.full(len(mu), -np.inf), 0, 0
         for _ in range(2 * (draws - warm_up) - 1):
-            eps = model.family.sample(rng, mu.shape).astype(mu.dtype)
+            eps = noise(model, mu, rng)
             z = mu + sigma * eps
             logits = _numpy(model.decode(z))
             log_q = (model.family.log_prob(eps) - np.log(sigma)).sum(axis=1)
@@ -167,7 +174,7 @@ def latent_map(model, x, missing, *, draws=30, seed=0, warm_up=5):
     (Kingma and Ba 2015) with steps that shrink linearly from 0.2 to 0. Returns (n, 784). Cost: `draws` passes.
     """
     x, missing = _check(model, x, missing, draws, warm_up)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     warm_up = min(warm_up, draws - 1)
     steps = draws - warm_up - 1
     prediction = np.zeros(x.shape, np.float32)
@@ -194,7 +201,7 @@ def langevin(model, x, missing, *, draws=30, seed=0, warm_up=5):
     Returns (n, 784). Cost: `draws` passes, to within two.
     """
     x, missing = _check(model, x, missing, draws, warm_up)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     warm_up = min(warm_up, draws - 1)
     kept = max(1, 2 * (draws - warm_up) // 5)  # each kept state costs two gradients, its own and a discarded one, and a decoding
     prediction = np.zeros(x.shape, np.float32)
@@ -217,10 +224,16 @@ def langevin(model, x, missing, *, draws=30, seed=0, warm_up=5):
 
 
 def fill(x, missing, prediction):
-    """The images with only their missing pixels replaced by the prediction, (n, 784)."""
-    shapes = np.shape(x), np.shape(missing), np.shape(prediction)
-    if len(set(shapes)) > 1:
-        raise ValueError("x, missing and prediction must have one shape, got {}, {} and {}".format(*shapes))
-    if np.asarray(missing).dtype != bool:
-        raise ValueError(f"missing must be bool, got {np.asarray(missing).dtype}")
-    return np.where(missing, prediction, x)
+    """The images with only their missing pixels replaced by the prediction, (n, 784).
+
+    ValueError unless all three have one shape, missing is bool, and the pixels that are kept are finite.
+    """
+    x, missing, prediction = real_array("x", x), as_array("missing", missing), real_array("prediction", prediction)
+    if not x.shape == missing.shape == prediction.shape:
+        raise ValueError(f"x, missing and prediction must have one shape, got {x.shape}, {missing.shape} and {prediction.shape}")
+    if missing.dtype != bool:
+        raise ValueError(f"missing must be bool, got {missing.dtype}")
+    filled = np.where(missing, prediction, x)
+    if not np.isfinite(filled).all():
+        raise ValueError("the observed pixels of x and the prediction of the missing ones must be finite, got NaN or infinity")
+    return filled

@@ -28,6 +28,7 @@ from threadpoolctl import threadpool_limits
 from . import impute
 from .data import load_mnist
 from .experiments import load_model
+from .inputs import generator, real_array, said, whole
 from .latent import Gaussian, StudentT, kl_exact
 from .masks import random_pixels, random_squares
 from .metrics import mse_missing
@@ -119,7 +120,8 @@ class KernelFigure:
 def kl_explorer(mu=1.0, sigma=0.5, df=3.0):
     """Densities, KL integrands and exact KL of Gaussian and t, with sliders for mu, sigma and df; starts at the values given.
 
-    mu in [-6, 6], sigma in [0.05, 5], df in [1, 50]; sigma is the scale of q, and p has mu = 0, sigma = 1. Returns a LiveFigure.
+    mu in [-6, 6], sigma in [0.05, 5], df in [1, 50], ValueError outside; sigma is the scale of q, and p has mu = 0, sigma = 1.
+    Returns a LiveFigure.
     """
     mu, sigma, df = _within("mu", mu, -6, 6), _within("sigma", sigma, 0.05, 5), _within("df", df, 1, 50)
     half = next(limit for limit in (5, 8, 12, 20, 30) if limit >= min(30, abs(mu) + 3.5 * sigma))
@@ -149,12 +151,11 @@ def sampling_explorer(df=3.0, draws=1000, seed=0):
     """Draws of t built one by one, T = Z / sqrt(V / df): histogram, QQ plot and share beyond +-3, with a slider for df.
 
     df in [1, 50]; draws: how many are there at the start, 1 to 20000; seed: integer from 0 to 2**32 - 1, for the generator in the
-    page. The still picture shows other draws of the same kind. Returns a LiveFigure.
+    page. The still picture shows other draws of the same kind. Returns a LiveFigure. ValueError outside these ranges.
     """
     df = _within("df", df, 1, 50)
     for name, value, low, high in (("draws", draws, 1, 20_000), ("seed", seed, 0, 2**32 - 1)):
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not low <= value <= high:
-            raise ValueError(f"{name} must be an integer from {low} to {high}, got {value!r}")
+        whole(name, value, low, high)
     rng = np.random.default_rng(seed)
     t = np.sort(rng.standard_normal(draws) / np.sqrt(rng.chisquare(df, draws) / df))
     z = np.linspace(-8, 8, 401)
@@ -315,9 +316,9 @@ def retrain_explorer():
 def train_small(df, seed, epochs):
     """A VAE of 784-128-10 units, trained on 5,000 digits; df = infinity is the Gaussian. Returns the model and its History.
 
-    The KL is sampled for every df, so that models differ in their family alone.
+    The KL is sampled for every df, so that models differ in their family alone. ValueError as in `StudentT` and `train.fit`.
     """
-    family = StudentT(df) if df < math.inf else Gaussian()
+    family = Gaussian() if df == math.inf else StudentT(df)
     model = VAE(family, sizes=(784, 128, 10), rng=seed, kl="sample")
     mnist = load_mnist()
     progress = {"file": sys.stdout}  # JupyterLab prints what goes to stderr on red
@@ -386,10 +387,13 @@ def fill_in(model, row, share, count, max_side, mask_seed, method):
     """Hide pixels of one test digit and fill them in, with 30 passes of a method.
 
     share of all pixels at random, and count squares with sides up to max_side. Returns the digit, what is missing, and the
-    imputation, each (1, 784).
+    imputation, each (1, 784). ValueError unless row is one of the 10,000, and method one of METHODS; the rest as in `masks`.
     """
+    row = whole("row", row, 0, 9999)
+    if not isinstance(method, str) or method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {said(method)}")
     x = load_mnist().test[row : row + 1]
-    rng = np.random.default_rng(mask_seed)
+    rng = generator(mask_seed)
     missing = random_pixels(rng, x.shape, share) | random_squares(rng, 1, count, max_side)
     return x, missing, impute.fill(x, missing, METHODS[method](model, x, missing))
 
@@ -451,14 +455,15 @@ def backprop_explorer(model, x, eps):
     """Forward and backward pass of a small VAE, step by step: every value, every derivative, and the line of code that makes it.
 
     model: `VAE` with sizes (2, 3, 1); its family is shown first; the reader can switch to others with the same weights.
-    x: the two pixels of one image, in [0, 1]; eps: the noise, one number. Returns a LiveFigure.
+    x: the two pixels of one image, in [0, 1]; eps: the noise, one number from -10 to 10. Returns a LiveFigure. ValueError for
+    another model, image or eps.
     """
     if not isinstance(model, VAE) or model.sizes != (2, 3, 1):
-        raise ValueError(f"model must be a NumPy VAE with sizes (2, 3, 1), got {getattr(model, 'sizes', model)!r}")
+        raise ValueError(f"model must be a NumPy VAE with sizes (2, 3, 1), got {said(getattr(model, 'sizes', model))}")
     gaussian = isinstance(model.family, Gaussian)
     if not gaussian and (model.kl == "exact" or not isinstance(model.family, StudentT)):
         raise ValueError(f'model must be a Gaussian VAE or a t-VAE with kl="sample", got {model.family!r} with kl={model.kl!r}')
-    x = np.asarray(x, float).reshape(1, -1)
+    x = real_array("x", x).astype(float).reshape(1, -1)
     eps = _within("eps", eps, -10, 10)
     values, derivatives = _backprop_values(model, x, np.full((1, 1), eps))
     figure = Figure(figsize=(8, 2.9), layout="constrained")
@@ -539,5 +544,5 @@ def _finish(*axes):
 
 def _within(name, value, low, high):
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not (math.isfinite(value) and low <= value <= high):
-        raise ValueError(f"{name} must be a number from {low} to {high}, got {value!r}")
+        raise ValueError(f"{name} must be a number from {low} to {high}, got {said(value)}")
     return float(value)

@@ -4,18 +4,22 @@ import numbers
 
 import numpy as np
 
+from tvae_lib.inputs import check_rng, check_shape, said, whole
+
 SIDE = 28
 
 
 def random_pixels(rng, shape, fraction):
     """Mark exactly round(fraction * size) of all values missing, drawn without replacement over the whole matrix.
 
-    rng: np.random.Generator; shape: (n, 784), or any; fraction in [0, 1]. Returns bool of that shape.
+    rng: np.random.Generator; shape: (n, 784), or any; fraction in [0, 1]. Returns bool of that shape. ValueError otherwise.
     """
+    check_rng(rng)
+    check_shape(shape)
     if not isinstance(fraction, numbers.Real) or not 0 <= fraction <= 1:
-        raise ValueError(f"fraction must lie in [0, 1], got {fraction!r}")
+        raise ValueError(f"fraction must lie in [0, 1], got {said(fraction)}")
     missing = np.zeros(shape, bool)
-    chosen = rng.choice(missing.size, round(fraction * missing.size), replace=False, shuffle=False)
+    chosen = rng.choice(missing.size, round(float(fraction) * missing.size), replace=False, shuffle=False)
     missing.reshape(-1)[chosen] = True
     return missing
 
@@ -24,12 +28,10 @@ def random_squares(rng, n, count=50, max_side=4):
     """Cover each of n images of 28 x 28 pixels with `count` squares; what any of them covers is missing.
 
     Sides are uniform on 1..max_side, corners uniform among the places where the square fits. Returns bool (n, 784).
+    ValueError unless n and count are whole numbers, 0 or more, and max_side is one from 1 to 28.
     """
-    for name, value in {"n": n, "count": count}.items():
-        if not isinstance(value, numbers.Integral) or value < 0:
-            raise ValueError(f"{name} must be a whole number, 0 or more, got {value!r}")
-    if not isinstance(max_side, numbers.Integral) or not 1 <= max_side <= SIDE:
-        raise ValueError(f"max_side must be a whole number between 1 and {SIDE}, got {max_side!r}")
+    check_rng(rng)
+    n, count, max_side = whole("n", n), whole("count", count), whole("max_side", max_side, 1, SIDE)
     side = rng.integers(1, max_side + 1, (n, count))
     top, left = rng.integers(0, SIDE + 1 - side), rng.integers(0, SIDE + 1 - side)
     # corner[s - 1] marks the top-left corners of the squares of side s. A square of side s is the union of the four squares of

@@ -1,25 +1,34 @@
-"""Scores of an image against the truth. All take arrays (n, 784) with values in [0, 1] and return one float."""
+"""Scores of an image against the truth. All take arrays (n, 784) with values in [0, 1] and return one float.
+
+ValueError unless both arrays have one shape, with at least one pixel, and hold real numbers from -1e6 to 1e6: a prediction may
+leave [0, 1] a little.
+"""
 
 import numpy as np
 
+from tvae_lib.inputs import check_mask, finite
 
-def _same_shape(x, prediction):
-    if np.shape(x) != np.shape(prediction):
-        raise ValueError(f"the two sets of images must have the same shape, got {np.shape(x)} and {np.shape(prediction)}")
+
+def _pair(x, prediction):
+    x, prediction = (finite(name, value, limit=1e6) for name, value in (("the truth", x), ("the prediction", prediction)))
+    if x.shape != prediction.shape:
+        raise ValueError(f"the two sets of images must have the same shape, got {x.shape} and {prediction.shape}")
+    if not x.size:
+        raise ValueError(f"there must be at least one pixel to score, got images of shape {x.shape}")
+    return x, prediction
 
 
 def mse(x, prediction):
     """Mean squared error over all pixels."""
-    _same_shape(x, prediction)
+    x, prediction = _pair(x, prediction)
     return float(np.mean(np.square(x - prediction), dtype=np.float64))
 
 
 def mse_missing(x, prediction, missing):
     """Mean squared error over the missing pixels only. missing: bool (n, 784), at least one True."""
-    _same_shape(x, prediction)
-    if np.shape(missing) != np.shape(x) or np.asarray(missing).dtype != bool:
-        raise ValueError(f"missing must be bool of shape {np.shape(x)}, got {np.asarray(missing).dtype} of {np.shape(missing)}")
-    if not np.any(missing):
+    x, prediction = _pair(x, prediction)
+    missing = check_mask(missing, x.shape)
+    if not missing.any():
         raise ValueError("missing marks no pixel, so there is nothing to score")
     return float(np.mean(np.square(x - prediction)[missing], dtype=np.float64))
 
@@ -29,11 +38,12 @@ def ssim_global(x, prediction):
 
     It is not the SSIM of Wang et al. (2004), which averages over small windows of each image: see `ssim`.
     """
-    _same_shape(x, prediction)
-    x, y = np.asarray(x, float), np.asarray(prediction, float)
+    x, y = (part.astype(float) for part in _pair(x, prediction))
     value_range = max(x.max(), y.max()) - min(x.min(), y.min())
     if value_range == 0:
         return 1.0  # one and the same constant
+    scale = max(np.abs(x).max(), np.abs(y).max())  # without it squares of very small values would be 0
+    x, y, value_range = x / scale, y / scale, value_range / scale
     c1, c2 = (0.01 * value_range) ** 2, (0.03 * value_range) ** 2
     mean_x, mean_y = x.mean(), y.mean()
     covariance = np.mean((x - mean_x) * (y - mean_y))
@@ -45,7 +55,9 @@ def ssim(x, prediction):
     """Structural similarity of Wang et al. (2004): Gaussian windows of sigma 1.5 on each 28 x 28 image, averaged."""
     from skimage.metrics import structural_similarity
 
-    _same_shape(x, prediction)
-    pairs = zip(np.reshape(x, (-1, 28, 28)), np.reshape(prediction, (-1, 28, 28)), strict=True)
+    x, prediction = _pair(x, prediction)
+    if x.shape[-1:] != (784,):
+        raise ValueError(f"images must have shape (n, 784), got {x.shape}")
+    pairs = zip(x.reshape(-1, 28, 28), prediction.reshape(-1, 28, 28), strict=True)
     options = {"data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return float(np.mean([structural_similarity(a, b, **options) for a, b in pairs]))

@@ -4,8 +4,10 @@ import numpy as np
 from scipy.special import logsumexp
 
 from tvae_lib.data import load_fashion_test
+from tvae_lib.impute import noise
+from tvae_lib.inputs import finite, floating, generator, real_array, whole
 from tvae_lib.latent import kl_exact
-from tvae_lib.vae_numpy import bernoulli_loss
+from tvae_lib.vae_numpy import bernoulli_loss, check_images
 
 CHUNK = 500
 
@@ -17,15 +19,18 @@ def unusualness(model, x, draws=64, seed=0):
     "reconstruction" is the mean of -log p(x | z_k), "kl" the exact KL, "negative_elbo" the mean of -log w_k, and "bound" the
     importance-weighted bound -log mean w_k (Burda et al. 2016), which tends to -log p(x) as draws grow. For a family without an
     exact KL, "kl" is the mean of log q(z_k | x) - log p(z_k).
+
+    ValueError unless x is (n, 784) with pixels in [0, 1], draws a whole number, 1 or more, and seed one of 0 or more.
     """
-    rng = np.random.default_rng(seed)
+    x, draws, rng = real_array("x", x), whole("draws", draws, 1), generator(seed)
+    check_images(x, model.sizes[0])
     scores = {name: np.empty(len(x)) for name in ("reconstruction", "kl", "negative_elbo", "bound")}
     for start in range(0, len(x), CHUNK):
         rows = slice(start, start + CHUNK)
         mu, logvar = model.encode(x[rows])
         costs, log_weights = [], []
         for _ in range(draws):
-            eps = model.family.sample(rng, mu.shape).astype(mu.dtype)
+            eps = noise(model, mu, rng)
             z = mu + np.exp(0.5 * logvar) * eps
             costs.append(bernoulli_loss(model.decode(z), x[rows])[0])
             log_q = model.family.log_prob(eps) - 0.5 * logvar
@@ -45,10 +50,13 @@ def unusual_images(digits, seed=0):
 
     "fashion": as many Fashion-MNIST test images; and the digits themselves "rotated" by 30 to 90 degrees either way, "shifted"
     by 4 to 7 pixels both ways, "inverted", "noisy" (normal, standard deviation 0.25, clipped), "patched" (a white 8 x 8 square).
+    ValueError unless pixels lie in [0, 1], and seed is a whole number, 0 or more.
     """
     from scipy.ndimage import rotate
 
-    rng = np.random.default_rng(seed)
+    digits, rng = floating("digits", digits), generator(seed)
+    check_images(digits, 784)
+    whole("the number of digits", len(digits), 0, 10_000)
     n, squares = len(digits), digits.reshape(-1, 28, 28)
     angles = rng.uniform(30, 90, n) * rng.choice([-1, 1], n)
     rotated = [rotate(image, angle, reshape=False, order=1) for image, angle in zip(squares, angles, strict=True)]
@@ -70,7 +78,13 @@ def unusual_images(digits, seed=0):
 
 
 def auc(usual, unusual):
-    """Area under the ROC curve: the chance that an unusual image scores higher than a usual one, ties counted half."""
+    """Area under the ROC curve: the chance that an unusual image scores higher than a usual one, ties counted half.
+
+    usual, unusual: scores (n,) and (m,), finite and at least one each; ValueError otherwise.
+    """
     from sklearn.metrics import roc_auc_score
 
+    usual, unusual = finite("usual", usual), finite("unusual", unusual)
+    if usual.ndim != 1 or unusual.ndim != 1 or not usual.size or not unusual.size:
+        raise ValueError(f"usual and unusual must be two rows of scores, got shapes {usual.shape} and {unusual.shape}")
     return float(roc_auc_score(np.repeat([0, 1], [len(usual), len(unusual)]), np.concatenate([usual, unusual])))

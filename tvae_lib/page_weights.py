@@ -10,11 +10,19 @@ import json
 
 import numpy as np
 
+from tvae_lib.inputs import finite, said
 from tvae_lib.latent import Gaussian, StudentT
+from tvae_lib.vae_numpy import VAE
 
 
 def quantise(weight):
-    """A weight matrix (out, in) as int8 (out, in) and scale (out,) float32, with weight close to scale[:, None] * int8."""
+    """A weight matrix (out, in) as int8 (out, in) and scale (out,) float32, with weight close to scale[:, None] * int8.
+
+    ValueError unless it is a matrix of at least one column, with finite numbers of at most 1e15 in size.
+    """
+    weight = finite("weight", weight, 1e15)
+    if weight.ndim != 2 or not weight.shape[1]:
+        raise ValueError(f"weight must be a matrix (out, in), got shape {weight.shape}")
     scale = np.maximum(np.abs(weight).max(axis=1), 1e-30).astype(np.float32) / np.float32(127)
     return np.round(weight / scale[:, None]).astype(np.int8), scale
 
@@ -24,8 +32,17 @@ def _layers(model, part):
         yield f"{part}.{i}", *quantise(model.params[f"{part}.{i}.weight"]), model.params[f"{part}.{i}.bias"].astype(np.float32)
 
 
+def _check(model):
+    if not isinstance(model, VAE):
+        raise ValueError(f"model must be a VAE of vae_numpy, got a {type(model).__name__}")
+
+
 def rounded(model):
-    """A copy of a NumPy model with the weights that the page will have; to measure what the rounding costs."""
+    """A copy of a NumPy model with the weights that the page will have; to measure what the rounding costs.
+
+    ValueError for anything but a NumPy model.
+    """
+    _check(model)
     twin = copy.copy(model)
     twin.params = dict(model.params)
     for part in ("encoder", "decoder"):
@@ -38,8 +55,12 @@ def pack(model, part):
     """One half of a NumPy model, "encoder" or "decoder", as JSON text.
 
     sizes: the widths from input to output; df: degrees of freedom, null for the Gaussian; data: base64 of, first, the scale
-    and bias of layer after layer (float32, little-endian), then the weights of layer after layer, row by row (int8).
+    and bias of layer after layer (float32, little-endian), then the weights of layer after layer, row by row (int8). ValueError
+    for another kind of model, family or part.
     """
+    _check(model)
+    if not isinstance(part, str) or part not in ("encoder", "decoder"):
+        raise ValueError(f'part must be "encoder" or "decoder", got {said(part)}')
     if not isinstance(model.family, (Gaussian, StudentT)):
         raise ValueError(f"a page can hold models of the families Gaussian and StudentT, got {model.family!r}")
     layers = list(_layers(model, part))

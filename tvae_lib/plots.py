@@ -5,6 +5,8 @@ import re
 import matplotlib.pyplot as plt
 import numpy as np
 
+from tvae_lib.inputs import real_array, said
+
 GAUSSIAN, STUDENT_T = "#0072B2", "#D55E00"  # the two colours of the book, safe for colour-blind readers
 OTHER = "#009E73"  # and a third, as safe, for any other family
 GREY = "#666666"
@@ -41,10 +43,15 @@ def show_digits(rows, labels=None, titles=None, size=0.72):
     """Draw rows of images.
 
     rows: list of (n, 784) arrays; labels: one text per row; titles: one per column. Pixels that are NaN are drawn in a light
-    red: they are missing. Returns the matplotlib figure.
+    red: they are missing. Returns the matplotlib figure. ValueError if there is no image, one is not 784 numbers, or there are
+    fewer labels than rows or titles than columns.
     """
+    rows = [real_array("a row of images", row) for row in _list("rows", rows)]
+    if not any(row.size for row in rows) or any(np.prod(row.shape[1:]) != 784 for row in rows):
+        raise ValueError(f"rows must be arrays of shape (n, 784), got {[row.shape for row in rows]}")
     n_columns = max(len(row) for row in rows)
     label_width = 0 if labels is None else 1.35
+    labels, titles = _list("labels", labels, len(rows)), _list("titles", titles, n_columns)
     shape = (n_columns * size + label_width, len(rows) * size + (0.3 if titles is not None else 0.05))
     figure, axes = plt.subplots(len(rows), n_columns, figsize=shape, squeeze=False)
     cmap = plt.get_cmap("gray").with_extremes(bad="#e8a0a0")
@@ -62,11 +69,27 @@ def show_digits(rows, labels=None, titles=None, size=0.72):
     return figure
 
 
+def _list(name, values, n=0):
+    """`values` as a list of at least n, or None if they are None."""
+    if values is None and n:
+        return None
+    try:
+        values = list(values)
+    except TypeError:
+        raise ValueError(f"{name} must be a list, got {said(values)}") from None
+    if len(values) < n:
+        raise ValueError(f"{name} must be at least {n}, got {len(values)}")
+    return values
+
+
 def loss_curves(histories):
     """Training (dashed) and validation (solid) loss against the epoch, one panel per group.
 
-    histories: dict of panel title to dict of label to History (or a dict with the same series). Returns the figure.
+    histories: dict of panel title to dict of label to History (or a dict with the same series). Returns the figure. ValueError if
+    a panel would be empty, or there is none.
     """
+    if not isinstance(histories, dict) or not histories or not all(isinstance(g, dict) and g for g in histories.values()):
+        raise ValueError("histories must hold at least one panel, and every panel at least one history")
     figure, axes = plt.subplots(1, len(histories), figsize=(3.6 * len(histories), 3.2), sharey=True, squeeze=False)
     for axis, (title, group) in zip(axes[0], histories.items(), strict=True):
         for label, history in group.items():

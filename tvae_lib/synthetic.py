@@ -8,6 +8,9 @@ coordinate the likelihood of any model is an integral over a line, so models can
 import numpy as np
 from scipy.special import expit, logsumexp
 
+from tvae_lib.inputs import check_rng, finite, floating, whole
+from tvae_lib.vae_numpy import check_family, check_images
+
 QUESTIONS = 50
 SLOPE = 1.5
 # Difficulties from -8 to 8, closest together near 0, where most people are.
@@ -19,12 +22,21 @@ LOG_SPACING = np.log(np.gradient(GRID))
 
 
 def true_logits(z):
-    """Logits (n, 50) of the answer yes for abilities z (n,)."""
-    return SLOPE * (np.asarray(z)[:, None] - DIFFICULTY)
+    """Logits (n, 50) of the answer yes for abilities z (n,). ValueError unless z has this shape, is finite and not huge."""
+    z = finite("z", z)
+    if z.ndim != 1:
+        raise ValueError(f"z must have shape (n,), got {z.shape}")
+    return SLOPE * (z[:, None] - DIFFICULTY)
 
 
 def questionnaire(family, n, rng):
-    """Answers (n, 50), float32 zeros and ones, and the abilities (n,) behind them, drawn from the standard `family`."""
+    """Answers (n, 50), float32 zeros and ones, and the abilities (n,) behind them, drawn from the standard `family`.
+
+    n: a whole number, 0 or more; rng: np.random.Generator; ValueError otherwise.
+    """
+    check_family(family)
+    check_rng(rng)
+    n = whole("n", n)
     z = family.sample(rng, n)
     return (rng.random((n, QUESTIONS)) < expit(true_logits(z))).astype(np.float32), z
 
@@ -32,9 +44,14 @@ def questionnaire(family, n, rng):
 def log_likelihood_and_mean(family, logits, x):
     """log p(x) of answers x (n, 50), each (n,), and the posterior mean of z, by the trapezoidal rule on GRID.
 
-    family: prior of z; logits: the decoder's output at GRID, shape (4001, 50).
+    family: prior of z; logits: the decoder's output at GRID, shape (4001, 50), at most 1e15 in size. ValueError unless the shapes
+    fit and answers lie in [0, 1].
     """
-    logits = np.asarray(logits, float)
+    check_family(family)
+    logits, x = finite("logits", logits, 1e15).astype(float), floating("x", x)
+    if logits.shape != (len(GRID), QUESTIONS):
+        raise ValueError(f"logits must have shape {(len(GRID), QUESTIONS)}, got {logits.shape}")
+    check_images(x, QUESTIONS)
     log_joint = x @ logits.T - np.logaddexp(0, logits).sum(axis=1) + family.log_prob(GRID) + LOG_SPACING
     log_evidence = logsumexp(log_joint, axis=1)
     return log_evidence, np.exp(log_joint - log_evidence[:, None]) @ GRID

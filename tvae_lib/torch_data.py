@@ -4,6 +4,7 @@ import torch
 from torch.utils.data import Dataset
 
 from tvae_lib.data import load_mnist
+from tvae_lib.inputs import said
 
 TORCHVISION = ("MNIST", "FashionMNIST", "KMNIST", "QMNIST")  # 28 x 28 grey images, as the models here expect
 
@@ -11,12 +12,12 @@ TORCHVISION = ("MNIST", "FashionMNIST", "KMNIST", "QMNIST")  # 28 x 28 grey imag
 class MnistImages(Dataset):
     """One part of the embedded MNIST: pairs of an image, float32 (784,) in [0, 1], and its label, an int.
 
-    part : "train", "valid" or "test", 55,000, 5,000 and 10,000 images.
+    part : "train", "valid" or "test", 55,000, 5,000 and 10,000 images; ValueError for anything else.
     """
 
     def __init__(self, part="train"):
-        if part not in ("train", "valid", "test"):
-            raise ValueError(f'part must be "train", "valid" or "test", got {part!r}')
+        if not isinstance(part, str) or part not in ("train", "valid", "test"):
+            raise ValueError(f'part must be "train", "valid" or "test", got {said(part)}')
         data = load_mnist()
         # Copies, because tensors must be writable and the loader's arrays are shared and read-only.
         self.images = torch.tensor(getattr(data, part))
@@ -41,8 +42,8 @@ def torchvision_dataset(name, root="torchvision-data", train=True, download=Fals
     from torchvision import datasets
     from torchvision.transforms import v2
 
-    if name not in TORCHVISION:
-        raise ValueError(f"name must be one of {', '.join(TORCHVISION)}, got {name!r}")
+    if not isinstance(name, str) or name not in TORCHVISION:
+        raise ValueError(f"name must be one of {', '.join(TORCHVISION)}, got {said(name)}")
     to_vector = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Lambda(torch.flatten)]
     try:
         return getattr(datasets, name)(root, train=train, download=download, transform=v2.Compose(to_vector))

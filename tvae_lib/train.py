@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from tvae_lib import checkpoint as checkpoints
 from tvae_lib.data import batches, check_batch_size
+from tvae_lib.inputs import check_rng, real_array, said, whole
 from tvae_lib.vae_numpy import check_images
 
 
@@ -42,7 +43,12 @@ def _split(loss):
 
 
 def evaluate(model, images, rng):
-    """Mean loss, reconstruction and KL of a data set, one noise draw per image: an array of three floats, in nats."""
+    """Mean loss, reconstruction and KL of a data set, one noise draw per image: an array of three floats, in nats.
+
+    images: (n, 784) in [0, 1], at least one; rng: np.random.Generator; ValueError otherwise.
+    """
+    images = _images("images", images, model)
+    check_rng(rng)
     total = np.zeros(3)
     with getattr(model, "no_grad", nullcontext)():  # PyTorch then keeps nothing for a backward pass
         for start in range(0, len(images), 1000):
@@ -81,18 +87,14 @@ def fit(model, train, valid, *, epochs, batch_size, lr, seed, checkpoint=None, p
     FloatingPointError
         if the loss is no longer finite; the checkpoint then still holds the last good epoch.
     """
-    if not isinstance(epochs, numbers.Integral) or epochs < 0:
-        raise ValueError(f"epochs must be a whole number, 0 or more, got {epochs!r}")
-    if not isinstance(seed, numbers.Integral) or seed < 0:
-        raise ValueError(f"seed must be a whole number, 0 or more, got {seed!r}")
+    epochs, seed = whole("epochs", epochs), whole("seed", seed)
     if not isinstance(lr, numbers.Real) or not 0 < lr < np.inf:
-        raise ValueError(f"lr must be a finite number greater than 0, got {lr!r}")
+        raise ValueError(f"lr must be a finite number greater than 0, got {said(lr)}")
+    train, valid = real_array("train", train), _images("valid", valid, model)
     check_images(train, model.sizes[0])
-    check_images(valid, model.sizes[0])
-    if not len(valid):
-        raise ValueError("valid must hold at least one image")
     check_batch_size(batch_size, len(train))
-    run = {"batch_size": int(batch_size), "lr": float(lr), "seed": int(seed)}  # plain numbers: JSON knows none of NumPy's
+    lr = float(lr)
+    run = {"batch_size": int(batch_size), "lr": lr, "seed": int(seed)}  # plain numbers: JSON knows none of NumPy's
     run["train_crc"] = zlib.crc32(np.ascontiguousarray(train))
     history = History()
     if checkpoint is not None:
@@ -126,6 +128,14 @@ def fit(model, train, valid, *, epochs, batch_size, lr, seed, checkpoint=None, p
             bar.update()
             bar.set_postfix(train=f"{history.loss[-1]:.2f}", valid=f"{history.valid_loss[-1]:.2f}")
     return history
+
+
+def _images(name, images, model):
+    images = real_array(name, images)
+    check_images(images, model.sizes[0])
+    if not len(images):
+        raise ValueError(f"{name} must hold at least one image")
+    return images
 
 
 def _check_finite(loss, message, lr):

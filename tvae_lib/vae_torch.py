@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import distributions, nn
 
-from tvae_lib.latent import Gaussian, StudentT, kl_exact_and_grad
-from tvae_lib.vae_numpy import Loss, check_eps, check_family, check_images, check_kl, check_sizes
+from tvae_lib.inputs import as_array, check_mask, real_array
+from tvae_lib.latent import Gaussian, StudentT, check_code, kl_exact_and_grad
+from tvae_lib.vae_numpy import Loss, check_codes, check_eps, check_family, check_images, check_kl, check_pairs, check_sizes
 
 
 class VAE(nn.Module):
@@ -34,7 +35,7 @@ class VAE(nn.Module):
     Notes
     -----
     Weights start as nn.Linear draws them; call torch.manual_seed first to fix them. Images, codes and noise may be NumPy
-    arrays or tensors; results are tensors. The keys and shapes of state_dict() are those of `vae_numpy.VAE.params`.
+    arrays or tensors; results are tensors. Errors are those of `vae_numpy.VAE`, and so are the keys and shapes of state_dict().
     """
 
     no_grad = staticmethod(torch.no_grad)  # lets `train.evaluate`, which serves both back ends, skip the graph
@@ -56,20 +57,25 @@ class VAE(nn.Module):
 
     def _tensor(self, array):
         """An array or tensor, in the precision and on the device of the parameters."""
-        if isinstance(array, np.ndarray) and not array.flags.writeable:
-            array = array.copy()  # PyTorch warns about sharing memory that it may not write to
+        if isinstance(array, np.ndarray) and not (array.flags.carray and array.dtype in (np.float32, np.float64)):
+            array = np.array(array, np.float64)  # PyTorch shares no memory that is read-only, reversed or of other numbers
         weight = self.encoder[0].weight
         return torch.as_tensor(array, dtype=weight.dtype, device=weight.device)
 
     def _images(self, x):
-        x = x if isinstance(x, torch.Tensor) else np.asarray(x)
+        x = x if isinstance(x, torch.Tensor) else real_array("images", x)
         check_images(x, self.sizes[0])
         return self._tensor(x)
 
     def _eps(self, eps, shape):
-        eps = eps if isinstance(eps, torch.Tensor) else np.asarray(eps)
-        check_eps(eps, shape)
+        eps = eps if isinstance(eps, torch.Tensor) else as_array("eps", eps)
+        check_eps(eps, shape, self.encoder[0].weight.dtype)
         return self._tensor(eps)
+
+    def _codes(self, z):
+        z = z if isinstance(z, torch.Tensor) else real_array("z", z)
+        check_codes(z, self.sizes[-1], self.encoder[0].weight.dtype)
+        return self._tensor(z)
 
     def _forward(self, part, h):
         """Run one half of the network and return the output of its last layer."""
@@ -84,7 +90,7 @@ class VAE(nn.Module):
 
     def decode(self, z):
         """Latent codes (B, d) to pixel logits (B, 784)."""
-        return self._forward("decoder", self._tensor(z))
+        return self._forward("decoder", self._codes(z))
 
     @torch.no_grad()
     def reconstruct(self, x, eps):
@@ -94,19 +100,21 @@ class VAE(nn.Module):
         return torch.sigmoid(self.decode(mu + torch.exp(0.5 * logvar) * eps))
 
     def loss(self, x, eps):
-        """The loss of images x (B, 784) with noise eps (B, d), as a `Loss` of tensors: `.total.backward()` works."""
+        """The loss of images x (B, 784) with noise eps (B, d), as a `Loss` of tensors: `.total.backward()` works.
+
+        FloatingPointError if the weights have diverged so far that mu, logvar or z are NaN or too large for the KL.
+        """
         x = self._images(x)
         eps = self._eps(eps, (len(x), self.sizes[-1]))
         encoded = self._forward("encoder", x)
         if not torch.isfinite(encoded).all():
             raise FloatingPointError("the encoder puts out NaN or infinity: the weights have diverged, try a lower learning rate")
         mu, logvar = encoded.chunk(2, dim=1)
-        z = mu + torch.exp(0.5 * logvar) * eps
-        logits = self._forward("decoder", z)
-        if self.kl == "exact":
-            kl = kl_exact(self.family, mu, logvar).sum(dim=1)
-        else:
-            kl = kl_sample(self.family, mu, logvar, eps)
+        try:
+            kl = kl_exact(self.family, mu, logvar).sum(dim=1) if self.kl == "exact" else kl_sample(self.family, mu, logvar, eps)
+        except ValueError as error:  # x and eps have been checked: it is the weights
+            raise FloatingPointError(f"{error}: the weights have diverged, try a lower learning rate") from None
+        logits = self._forward("decoder", mu + torch.exp(0.5 * logvar) * eps)
         reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=1)
         return Loss(reconstruction, kl)
 
@@ -125,11 +133,13 @@ class VAE(nn.Module):
 
         Pixels marked in `missing`, bool (B, 784), are left out.
         """
-        x, z = self._images(x), self._tensor(z).detach().requires_grad_()
+        x, z = self._images(x), self._codes(z).detach().requires_grad_()
+        check_pairs(x, z)
         with torch.enable_grad():
             pixels = F.binary_cross_entropy_with_logits(self.decode(z), x, reduction="none")
             if missing is not None:
-                pixels = pixels.masked_fill(torch.as_tensor(missing, device=pixels.device), 0)
+                missing = torch.tensor(check_mask(missing, x.shape), device=pixels.device)
+                pixels = pixels.masked_fill(missing, 0)
             cost = pixels.sum(dim=1)
             (dz,) = torch.autograd.grad(cost.sum(), z)
         return cost.detach(), dz
@@ -142,7 +152,8 @@ def log_prob(family, z):
     if type(family) is Gaussian:
         return distributions.Normal(zero, one, validate_args=False).log_prob(z)
     if type(family) is StudentT:
-        return distributions.StudentT(family.df * one, zero, one, validate_args=False).log_prob(z)
+        df = z.new_tensor(family.df, dtype=torch.float64)  # in float32 the constant of a large df has no correct digit
+        return distributions.StudentT(df, zero, one, validate_args=False).log_prob(z)
     return _LogProb.apply(family, z)
 
 
@@ -166,17 +177,34 @@ class _LogProb(torch.autograd.Function):
 def kl_sample(family, mu, logvar, eps):
     """One-draw Monte Carlo estimate of KL(q || p) for each row: log q(z) - log p(z) at z = mu + sigma * eps.
 
-    mu, logvar, eps: tensors (B, d). Returns (B,).
+    mu, logvar, eps: tensors (B, d), float32 or float64. Returns (B,). ValueError as in `latent.kl_sample`.
     """
-    z = mu + torch.exp(0.5 * logvar) * eps
+    check_tensors(mu, logvar, eps)
+    check_code(mu, logvar)
+    check_eps(eps, mu.shape, mu.dtype)
+    sigma_eps = torch.exp(0.5 * logvar) * eps
+    check_eps(sigma_eps, mu.shape, mu.dtype)
+    z = mu + sigma_eps
     return (log_prob(family, eps) - 0.5 * logvar - log_prob(family, z)).sum(dim=-1)
 
 
 def kl_exact(family, mu, logvar):
-    """KL(q || p) of each latent coordinate, exactly. mu, logvar: tensors of one shape. Returns that shape."""
+    """KL(q || p) of each latent coordinate, exactly. mu, logvar: tensors of one shape, float32 or float64. Returns that shape.
+
+    ValueError as in `latent.kl_exact`.
+    """
+    check_tensors(mu, logvar)
+    check_code(mu, logvar)
     if type(family) is Gaussian:
         return 0.5 * (mu**2 + torch.expm1(logvar) - logvar)
     return _ExactKL.apply(family, mu, logvar)
+
+
+def check_tensors(*tensors):
+    """Raise ValueError unless all are tensors of float32 or float64."""
+    for tensor in tensors:
+        if not isinstance(tensor, torch.Tensor) or tensor.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"the KL takes tensors of float32 or float64, got {getattr(tensor, 'dtype', type(tensor).__name__)}")
 
 
 class _ExactKL(torch.autograd.Function):

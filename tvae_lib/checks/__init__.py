@@ -120,6 +120,7 @@ def parts(answer, *names):
     return answer
 
 
+@np.errstate(over="ignore", invalid="ignore")  # an answer may hold numbers whose square overflows
 def expect(answer, expected, what="the result", mistakes=None, rtol=1e-6):
     """Raise `NotYet` with a hint unless the answer equals what is expected.
 
@@ -170,7 +171,7 @@ def _as_array(answer, what):
                 "`np.abs`, where it has bars: they belong inside a logarithm."
             )
         return np.asarray(answer, float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise NotYet(
             f"{_capital(what)} should be a number or an array of numbers, not of type {type(answer).__name__}."
         ) from None

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tvae_lib.inputs import check_rng, said, whole
+
 FOLDER = Path(__file__).parent
 
 # md5 of the unpacked files, as published with the data sets (README.md).
@@ -40,8 +42,11 @@ class Mnist:
 def read_idx(path):
     """Read one gzip-compressed IDX file of unsigned bytes and check it against its md5.
 
-    Returns uint8, images flattened to (n, 784), labels (n,). Raises ValueError if the file is damaged or missing.
+    Returns uint8, images flattened to (n, 784), labels (n,). Raises ValueError if the file is damaged or missing, or not one of
+    those in README.md.
     """
+    if not isinstance(path, str | Path) or Path(path).name not in MD5:
+        raise ValueError(f"path must end in one of {', '.join(MD5)}, got {said(path)}")
     path = Path(path)
     if path.name not in MD5:
         raise ValueError(f"{path} is not one of the embedded files: {', '.join(MD5)}")
@@ -106,14 +111,16 @@ def load_fashion_test():
 def batches(rng, n, size):
     """Iterate over index arrays of `size` that cover 0..n-1 in random order; a last short batch is dropped.
 
-    rng: np.random.Generator. Raises ValueError unless 1 <= size <= n.
+    rng: np.random.Generator. Raises ValueError unless rng is one, and size and n are whole numbers with 1 <= size <= n.
     """
+    check_rng(rng)
     check_batch_size(size, n)
     order = rng.permutation(n)
     return (order[start : start + size] for start in range(0, n - size + 1, size))
 
 
 def check_batch_size(size, n):
-    """Raise ValueError unless size is a whole number and 1 <= size <= n."""
+    """Raise ValueError unless size and n are whole numbers and 1 <= size <= n."""
+    whole("n", n)
     if not isinstance(size, numbers.Integral) or not 1 <= size <= n:
-        raise ValueError(f"batch size must be a whole number between 1 and the {n} images there are, got {size!r}")
+        raise ValueError(f"batch size must be a whole number between 1 and the {n} images there are, got {said(size)}")
