@@ -3,8 +3,10 @@
 # make page   one page alone: PAGE=book/02_kl       make bench    timings, as ratios
 # make lint   style only                            make clean    remove what was built
 # make workbooks   the students' workbooks from the teacher's
+# make lowest      every check, with the lowest versions that the requirements allow
 PYTHON ?= python3
-BIN = .venv/bin
+VENV ?= .venv
+BIN = $(VENV)/bin
 AXE = tests/browser/node_modules/.package-lock.json
 
 # One thread each: sums keep their order, and on a busy machine the threads of BLAS wait for each other (chapter 04: 40 s, not 220).
@@ -12,47 +14,52 @@ export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
 # A failed build forgets the pages it read: Sphinx would take them for good the next time.
-book: .venv/.book
+book: $(VENV)/.book
 	$(BIN)/jupyter-book build . -W --keep-going || { rm -rf _build/.doctrees; exit 1; }
 	@echo 'Open $(CURDIR)/_build/html/index.html'
 
-page: .venv/.book
+page: $(VENV)/.book
 	@mkdir -p _build/page && printf 'format: jb-book\nroot: $(PAGE)\n' > _build/page/toc.yml
 	$(BIN)/jupyter-book build . --toc _build/page/toc.yml --path-output _build/page
 
-test: .venv/.dev lint book $(AXE)
+test: $(VENV)/.dev lint book $(AXE)
 	$(BIN)/pytest -n 2 --dist loadfile
 	$(BIN)/pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile book/*.ipynb book/workbooks/teacher/*.ipynb
 
-lint: .venv/.dev
+lint: $(VENV)/.dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/python tests/check_notebooks.py book/*.ipynb book/workbooks/*/*.ipynb
 	$(BIN)/codespell
 	$(BIN)/python -m tvae_lib.checks.workbooks --check
 
-lab: .venv/.book
+# The lower end of every range in the requirements, in an environment of its own (6 GB); a fresh .venv has the upper ends.
+lowest:
+	sed -nE 's/^([a-z0-9-]+)>=([^,]+),.*/\1==\2/p' requirements.txt requirements-dev.txt > .lowest.txt
+	PIP_CONSTRAINT=$(CURDIR)/.lowest.txt $(MAKE) test VENV=.venv-lowest
+
+lab: $(VENV)/.book
 	$(BIN)/jupyter lab book
 
-workbooks: .venv/.book
+workbooks: $(VENV)/.book
 	$(BIN)/python -m tvae_lib.checks.workbooks
 
-results: .venv/.book
+results: $(VENV)/.book
 	$(BIN)/python -m tvae_lib.experiments --jobs 2
 
-bench: .venv/.dev
+bench: $(VENV)/.dev
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache
 
 # One empty file per list of packages remembers that it is installed.
-.venv/.book: requirements.txt pyproject.toml
+$(VENV)/.book: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo 'The book needs Python 3.11 or newer; name one with `make PYTHON=python3.12 ...`.' >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -r requirements.txt
 	touch $@
 
-.venv/.dev: requirements-dev.txt .venv/.book
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.book
 	$(BIN)/python -m pip install -r requirements-dev.txt
 	touch $@
 
@@ -61,4 +68,4 @@ $(AXE): tests/browser/package-lock.json
 	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --fetch-retries 1 || \
 	  echo 'axe-core could not be installed with npm: the tests of accessibility will be skipped.' >&2
 
-.PHONY: book page test lint lab workbooks results bench clean
+.PHONY: book page test lint lowest lab workbooks results bench clean
