@@ -14,6 +14,7 @@ from tvae_lib.latent import Gaussian, StudentT
 few = settings(max_examples=max(5, settings.default.max_examples // 3))  # for what takes long, or has little to go wrong
 
 HARD = [0.0, -0.0, 1.0, 0.5, np.nan, np.inf, -np.inf, 5e-324, 1e-40, -1e-300, 256.0, 7e4, -1e4, 1e20, 3e38, -1e160, 1e300]
+SPOILT = [np.nan, np.inf, -np.inf, np.nan, 1e16, -1e30, -1e-3, 1.001, -0.0, 5e-324]
 KINDS = ["float64", "float64", "float32", "float32", "float16", "longdouble", ">f8", "bool", "int8", "uint8", "int64", "uint64"]
 KINDS += ["complex64", "U2", "O"]
 
@@ -67,11 +68,19 @@ def arrays_of_any_kind(draw, shape=None):
         return np.resize(np.array(hard), shape).astype(kind)
 
 
+@st.composite
+def spoilt(draw, shape):
+    """An array of this shape that would be good pixels, noise and codes, but for one number."""
+    array = np.full(shape, 0.5, draw(st.sampled_from(["float64", "float32"])))
+    array[tuple(draw(st.integers(0, side - 1)) for side in shape)] = draw(st.sampled_from(SPOILT))
+    return array
+
+
 def any_input(*shapes):
     """Anything that somebody may pass: arrays of these or of other shapes, lists, tensors, texts, None, ..."""
-    fitting = [laid_out(arrays_of_any_kind(shape)) for shape in shapes]
+    fitting = [laid_out(strategy(shape)) for shape in shapes for strategy in (spoilt, spoilt, arrays_of_any_kind)]
     arrays = arrays_of_any_kind()
-    return st.one_of(*fitting, *fitting, laid_out(arrays), arrays.map(np.ndarray.tolist), st.sampled_from(ODD))
+    return st.one_of(*fitting, laid_out(arrays), arrays.map(np.ndarray.tolist), st.sampled_from(ODD))
 
 
 def _bytes(value):

@@ -208,7 +208,8 @@ def test_questionnaire(family, n, seed, shift):
 @few
 @given(any_input((2, 50)), any_input((4001, 50)))
 def test_questionnaire_of_anything(value, other):
-    obeys(synthetic.true_logits, value)
+    found = obeys(synthetic.true_logits, value)
+    assert found is None or found.shape == (len(value), 50)
     obeys(synthetic.questionnaire, value, 3, RNG)
     obeys(synthetic.questionnaire, StudentT(3), 3, value)
     if not isinstance(value, int) or value < 1000:
