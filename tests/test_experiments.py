@@ -453,8 +453,8 @@ def test_shipped_weights_give_the_table_s_numbers(mnist, name):
 @pytest.mark.skipif(not SHIPPED, reason="no results are shipped yet")
 def test_scores_by_seed_refuses_names_that_no_run_has():
     assert len(experiments.scores_by_seed("test_loss")) >= 10
-    wrong = [{"metric": "tset_loss"}, {"metric": "auc", "mask": "rotatd", "method": "bound"}]
-    wrong += [{"metric": "test_loss", "study": "exat"}, {"metric": "test_loss", "backend": "jax"}]
+    wrong = [{"metric": "accuracy"}, {"metric": "auc", "mask": "mirrored", "method": "bound"}]
+    wrong += [{"metric": "test_loss", "study": "approximate"}, {"metric": "test_loss", "backend": "jax"}]
     for names in wrong:
         with pytest.raises(ValueError, match="must be one of"):
             experiments.scores_by_seed(**names)
