@@ -75,8 +75,7 @@ def save(path, model, dtype=None, **extra):
     """Write a model of either back end to a safetensors file.
 
     path : str or Path, replaced if it exists.
-    dtype : the stored precision, np.float16, np.float32 or np.float64; default that of the model. np.float16 halves the size of
-        shipped weights.
+    dtype : the stored precision, np.float16 (for shipped weights: half the size), np.float32, np.float64; default the model's.
     extra : JSON values stored beside the configuration (`read` gives them back).
 
     ValueError if path, dtype or extra is none of these, or a weight is too large for the dtype.
