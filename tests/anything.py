@@ -35,7 +35,7 @@ def laid_out(draw, arrays):
     how = draw(st.sampled_from(["as is", "Fortran", "backwards", "gaps", "read-only"]))
     if how == "Fortran":
         array = np.asfortranarray(array) if array.ndim else array
-    elif how == "backwards":
+    elif how == "backwards" and array.ndim:
         array = array[(slice(None, None, -1),) * array.ndim].copy()[(slice(None, None, -1),) * array.ndim]
     elif how == "gaps" and array.ndim:
         array = np.repeat(array, 2, axis=-1)[..., ::2]

@@ -69,6 +69,7 @@ def test_squares_cover_what_they_can(n, count, max_side, seed):
 
 
 @given(any_input())
+@example(True)
 def test_masks_of_anything(value):
     obeys(masks.random_pixels, RNG, (2, 10), value)
     obeys(masks.random_pixels, value, (2, 10), 0.5)
@@ -251,6 +252,8 @@ def test_live_figure_of_every_setting(mu, sigma, df):
 
 
 @given(any_input((2, 3)), any_input((2, 3), ()))
+@example(np.array(0.0), np.nan)
+@example(np.array([None]), None)
 def test_checks_take_every_answer(answer, expected):
     """A wrong answer is told so, a right one passes, and nothing else is ever raised."""
     reference = np.arange(6.0).reshape(2, 3)
@@ -271,8 +274,7 @@ def test_checks_take_every_answer(answer, expected):
         lambda: checks.call(answer, expected),
         lambda: checks.call(np.sum, answer),
     ):
-        with pytest.MonkeyPatch.context():
-            try:
-                call()
-            except checks.NotYet as hint:
-                assert str(hint)
+        try:
+            call()
+        except checks.NotYet as hint:
+            assert str(hint)

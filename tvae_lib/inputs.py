@@ -88,7 +88,7 @@ def check_dtype(dtype, *allowed):
 def check_shape(shape):
     """Raise ValueError unless shape is a whole number, 0 or more, or a tuple or list of them."""
     sizes = shape if isinstance(shape, tuple | list) else (shape,)
-    if not all(isinstance(size, numbers.Integral) and size >= 0 for size in sizes):
+    if not all(isinstance(size, numbers.Integral) and not isinstance(size, bool) and size >= 0 for size in sizes):
         raise ValueError(f"shape must be a whole number, 0 or more, or several of them, got {said(shape)}")
 
 
