@@ -76,6 +76,12 @@ def spoilt(draw, shape):
     return array
 
 
+def small(value):
+    """Whether it holds no whole number above 100, which as a size or a shape would ask for gigabytes."""
+    sizes = value if isinstance(value, tuple | list) else [value]
+    return not any(isinstance(size, int) and size > 100 for size in sizes)
+
+
 def any_input(*shapes):
     """Anything that somebody may pass: arrays of these or of other shapes, lists, tensors, texts, None, ..."""
     fitting = [laid_out(strategy(shape)) for shape in shapes for strategy in (spoilt, spoilt, arrays_of_any_kind)]
