@@ -35,7 +35,7 @@ def laid_out(draw, arrays):
     how = draw(st.sampled_from(["as is", "Fortran", "backwards", "gaps", "read-only"]))
     if how == "Fortran":
         array = np.asfortranarray(array) if array.ndim else array
-    elif how == "backwards":
+    elif how == "backwards" and array.ndim:
         array = array[(slice(None, None, -1),) * array.ndim].copy()[(slice(None, None, -1),) * array.ndim]
     elif how == "gaps" and array.ndim:
         array = np.repeat(array, 2, axis=-1)[..., ::2]
@@ -74,6 +74,12 @@ def spoilt(draw, shape):
     array = np.full(shape, 0.5, draw(st.sampled_from(["float64", "float32"])))
     array[tuple(draw(st.integers(0, side - 1)) for side in shape)] = draw(st.sampled_from(SPOILT))
     return array
+
+
+def small(value):
+    """Whether it holds no whole number above 100, which as a size or a shape would ask for gigabytes."""
+    sizes = value if isinstance(value, tuple | list) else [value]
+    return not any(isinstance(size, int) and size > 100 for size in sizes)
 
 
 def any_input(*shapes):

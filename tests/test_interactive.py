@@ -293,7 +293,8 @@ def test_what_cannot_be_drawn_is_said_in_one_line(monkeypatch):
     figure = retrain_explorer()
     monkeypatch.setattr("tvae_lib.interactive.fit", lambda model, *_, **__: model.loss([[1] * 784], [[np.inf] * 10]))
     figure.button.click()
-    assert figure.view.value == "<p>No picture for these settings: eps must be finite, got NaN or infinity.</p>"
+    message = "eps must be finite and at most 1e+15 in size in float32, got more or NaN"
+    assert figure.view.value == f"<p>No picture for these settings: {message}.</p>"
     assert not figure.button.disabled
 
 

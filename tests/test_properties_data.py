@@ -9,7 +9,7 @@ from fractions import Fraction
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from anything import any_input, families, few, floats, laid_out, obeys
+from anything import any_input, families, few, floats, laid_out, obeys, small
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -69,12 +69,13 @@ def test_squares_cover_what_they_can(n, count, max_side, seed):
 
 
 @given(any_input())
+@example(True)
 def test_masks_of_anything(value):
     obeys(masks.random_pixels, RNG, (2, 10), value)
     obeys(masks.random_pixels, value, (2, 10), 0.5)
     obeys(masks.random_squares, value, 2)
     obeys(masks.random_squares, RNG, 2, 3, value)
-    if not isinstance(value, int) or value < 1000:
+    if small(value):
         obeys(masks.random_pixels, RNG, value, 0.5)
         obeys(masks.random_squares, RNG, value)
         obeys(masks.random_squares, RNG, 2, value)
@@ -83,7 +84,7 @@ def test_masks_of_anything(value):
 # Scores
 
 
-@given(floats((3, 784), -1e6, 1e6), floats((3, 784), -1e6, 1e6), MASKS)
+@given(*[st.one_of(floats((3, 784), -1, 2), floats((3, 784), -1e6, 1e6))] * 2, MASKS)
 @example(np.full((3, 784), 1e-200), np.linspace(0, 1e-200, 2352).reshape(3, 784), np.ones((3, 784), bool))
 def test_scores(x, y, missing):
     wide_x, wide_y = x.astype(float), y.astype(float)
@@ -94,8 +95,9 @@ def test_scores(x, y, missing):
     else:
         assert found is None
     for score in (metrics.ssim, metrics.ssim_global):
-        assert obeys(score, x, y) == pytest.approx(obeys(score, y, x), rel=1e-4, abs=1e-4)
-        assert obeys(score, x, x) == pytest.approx(1, abs=1e-3)
+        values = [obeys(score, *pair) for pair in ((x, y), (y, x), (x, x), (y, y))]
+        if max(np.abs(x).max(), np.abs(y).max()) <= 2:  # of large numbers scikit-image's variances in float32 have few digits
+            assert values == pytest.approx([values[0], values[0], 1, 1], abs=1e-3)
     assert abs(metrics.ssim_global(x, y)) <= 1 + 1e-6
 
 
@@ -251,6 +253,8 @@ def test_live_figure_of_every_setting(mu, sigma, df):
 
 
 @given(any_input((2, 3)), any_input((2, 3), ()))
+@example(np.array(0.0), np.nan)
+@example(np.array([None]), None)
 def test_checks_take_every_answer(answer, expected):
     """A wrong answer is told so, a right one passes, and nothing else is ever raised."""
     reference = np.arange(6.0).reshape(2, 3)
@@ -271,8 +275,7 @@ def test_checks_take_every_answer(answer, expected):
         lambda: checks.call(answer, expected),
         lambda: checks.call(np.sum, answer),
     ):
-        with pytest.MonkeyPatch.context():
-            try:
-                call()
-            except checks.NotYet as hint:
-                assert str(hint)
+        try:
+            call()
+        except checks.NotYet as hint:
+            assert str(hint)

@@ -105,11 +105,17 @@ def test_making_a_model_of_anything(value):
 @few
 @given(families(), floats((5, 6), 0, 1), st.integers(0, 2**70), st.floats(1e-300, 1e-3), st.integers(1, 5))
 def test_training_stays_finite(family, x, seed, lr, batch_size):
+    df = getattr(family, "df", np.inf)
     for model in twins(family, np.float32):
         options = {"epochs": 1, "batch_size": batch_size, "lr": lr, "seed": seed, "progress": False}
-        history = obeys(train.fit, model, x, x, **options)
-        assert len(history) == 1
-        assert obeys(train.evaluate, model, x, np.random.default_rng(seed)).shape == (3,)
+        try:
+            history = obeys(train.fit, model, x, x, **options)
+        except FloatingPointError as error:  # one huge draw, and the step after it goes anywhere
+            assert df < 3 and "learning rate" in str(error)
+            continue
+        assert len(history) == 1 if history is not None else df < 0.7  # a draw beyond 1e15 is refused
+        scores = obeys(train.evaluate, model, x, np.random.default_rng(seed))
+        assert scores.shape == (3,) if scores is not None else df < 0.7
 
 
 @few

@@ -34,9 +34,10 @@ def largest(dtype):
 
 
 def floating(name, value):
-    """`value` as a floating-point array. float32 and wider stay as they are; everything else, float16 too, becomes float64."""
+    """`value` as an array of float32, if that is what it is, or else of float64."""
     array = real_array(name, value)
-    return array if array.dtype.kind == "f" and array.dtype.itemsize >= 4 else array.astype(float)
+    with np.errstate(over="ignore"):  # a longdouble may be beyond float64
+        return array.astype(np.float32 if array.dtype == np.float32 else np.float64, copy=False)
 
 
 def finite(name, value, limit=None):
@@ -88,7 +89,7 @@ def check_dtype(dtype, *allowed):
 def check_shape(shape):
     """Raise ValueError unless shape is a whole number, 0 or more, or a tuple or list of them."""
     sizes = shape if isinstance(shape, tuple | list) else (shape,)
-    if not all(isinstance(size, numbers.Integral) and size >= 0 for size in sizes):
+    if not all(isinstance(size, numbers.Integral) and not isinstance(size, bool) and size >= 0 for size in sizes):
         raise ValueError(f"shape must be a whole number, 0 or more, or several of them, got {said(shape)}")
 
 
