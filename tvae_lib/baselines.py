@@ -65,8 +65,8 @@ def principal_components(train, x, missing, components=60, passes=30):
     from sklearn.decomposition import PCA
 
     train, x, missing = _check(train, x, missing)
-    if (train == train[0]).all():
-        raise ValueError("train must hold images that differ, got one and the same only: it has no principal components")
+    if np.ptp(train, axis=0).max() < 1e-6:
+        raise ValueError("train must hold images that differ by more than 1e-6: others have no principal components")
     components, passes = whole("components", components, 1, min(train.shape)), whole("passes", passes)
     pca = PCA(components, svd_solver="covariance_eigh").fit(train.astype(np.float64))  # float32 loses digits of the covariance
     prediction = mean(train, x, missing)

@@ -543,6 +543,6 @@ def _finish(*axes):
 
 
 def _within(name, value, low, high):
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not (math.isfinite(value) and low <= value <= high):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= value <= high:
         raise ValueError(f"{name} must be a number from {low} to {high}, got {said(value)}")
     return float(value)

@@ -2,6 +2,7 @@
 
 import json
 import numbers
+import sys
 import time
 import zlib
 from contextlib import nullcontext
@@ -88,7 +89,7 @@ def fit(model, train, valid, *, epochs, batch_size, lr, seed, checkpoint=None, p
         if the loss is no longer finite; the checkpoint then still holds the last good epoch.
     """
     epochs, seed = whole("epochs", epochs), whole("seed", seed)
-    if not isinstance(lr, numbers.Real) or not 0 < lr < np.inf:
+    if not isinstance(lr, numbers.Real) or not 0 < lr <= sys.float_info.max:
         raise ValueError(f"lr must be a finite number greater than 0, got {said(lr)}")
     train, valid = real_array("train", train), _images("valid", valid, model)
     check_images(train, model.sizes[0])

@@ -110,11 +110,12 @@ class VAE(nn.Module):
         if not torch.isfinite(encoded).all():
             raise FloatingPointError("the encoder puts out NaN or infinity: the weights have diverged, try a lower learning rate")
         mu, logvar = encoded.chunk(2, dim=1)
+        z = mu + torch.exp(0.5 * logvar) * eps
+        logits = self._forward("decoder", z)
         try:
             kl = kl_exact(self.family, mu, logvar).sum(dim=1) if self.kl == "exact" else kl_sample(self.family, mu, logvar, eps)
         except ValueError as error:  # x and eps have been checked: it is the weights
             raise FloatingPointError(f"{error}: the weights have diverged, try a lower learning rate") from None
-        logits = self._forward("decoder", mu + torch.exp(0.5 * logvar) * eps)
         reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=1)
         return Loss(reconstruction, kl)
 
