@@ -50,12 +50,12 @@ def check_images(x, width):
         raise ValueError(f"pixels must lie in [0, 1], got values from {x.min():g} to {x.max():g}")
 
 
-def check_eps(eps, shape, dtype):
+def check_eps(eps, shape, dtype, name="eps"):
     """Raise ValueError unless eps, an array or tensor, is floating point of the given shape, and not too large for a dtype."""
     if tuple(eps.shape) != tuple(shape) or _kind(eps) != "f":
-        raise ValueError(f"eps must be floating point of shape {tuple(shape)}, got {eps.dtype} of shape {tuple(eps.shape)}")
+        raise ValueError(f"{name} must be floating point of shape {tuple(shape)}, got {eps.dtype} of shape {tuple(eps.shape)}")
     if not (abs(eps) <= largest(dtype)).all():
-        raise ValueError(f"eps must be finite and at most {largest(dtype):g} in size in {dtype}, got more or NaN")
+        raise ValueError(f"{name} must be finite and at most {largest(dtype):g} in size in {dtype}, got more or NaN")
 
 
 def check_codes(z, width, dtype):
@@ -119,13 +119,15 @@ class VAE:
         How the KL term is computed. None: exact for the Gaussian, as in the source project; one draw for t, as there, and for
         every other family.
 
-    Everything that takes images, noise or codes raises ValueError unless images are (B, 784) with pixels in [0, 1], and noise and
-    codes (B, d), finite and at most 1e15 in size (1e120 in float64). Noise must be floating point.
-
     Attributes
     ----------
     params : dict of str to ndarray
         "encoder.0.weight" of shape (out, in), "encoder.0.bias" of shape (out,), ...: the keys and shapes of PyTorch's state_dict.
+
+    Notes
+    -----
+    Everything that takes images, noise or codes raises ValueError unless images are (B, 784) with pixels in [0, 1], and noise and
+    codes (B, d), finite and at most 1e15 in size (1e120 in float64). Noise must be floating point.
     """
 
     def __init__(self, family, sizes=(784, 400, 128, 10), rng=0, dtype=np.float32, kl=None):
@@ -207,7 +209,7 @@ class VAE:
         if not np.isfinite(enc[-1]).all():
             raise FloatingPointError("the encoder puts out NaN or infinity: the weights have diverged, try a lower learning rate")
         mu, logvar = np.split(enc[-1], 2, axis=1)
-        try:
+        try:  # before the decoder, in which codes that the KL refuses could overflow
             if self.kl == "exact":
                 kl, kl_dmu, kl_dlogvar = kl_exact_and_grad(self.family, mu, logvar)
                 kl = kl.sum(axis=1)

@@ -184,7 +184,7 @@ def kl_sample(family, mu, logvar, eps):
     check_code(mu, logvar)
     check_eps(eps, mu.shape, mu.dtype)
     sigma_eps = torch.exp(0.5 * logvar) * eps
-    check_eps(sigma_eps, mu.shape, mu.dtype)
+    check_eps(sigma_eps, mu.shape, mu.dtype, "sigma * eps")
     z = mu + sigma_eps
     return (log_prob(family, eps) - 0.5 * logvar - log_prob(family, z)).sum(dim=-1)
 
