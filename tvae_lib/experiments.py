@@ -58,7 +58,7 @@ class Run:
     left out of the training images is the seed's; "foreign5", 5 % of them are replaced by Fashion-MNIST images; "warm", training
     starts from the weights of the full-length Gaussian run of this seed; "heavy" and
     "light", the data are not digits but answers to a questionnaire (`synthetic`), by people whose abilities are t with 3 degrees
-    of freedom or Gaussian. All studies but "sample" use the exact KL for either family.
+    of freedom or Gaussian; "heavy240", the same for 240 epochs. All studies but "sample" use the exact KL for either family.
     """
 
     df: float
@@ -94,7 +94,7 @@ class Run:
     @property
     def abilities(self):
         """The family from which a questionnaire's abilities come; None for runs on digits."""
-        return {"heavy": StudentT(3), "light": Gaussian()}.get(self.study)
+        return {"heavy": StudentT(3), "light": Gaussian()}.get(self.study.rstrip("0123456789"))
 
     @property
     def ships_weights(self):
@@ -124,6 +124,12 @@ def studies():
         for seed in range(10)
         for study in ("heavy", "light")
         for df in (0, 3, 21)
+    ]
+    answers += [
+        Run(df, seed, **ANSWERS | {"epochs": epochs}, test_images=5000, study=f"{study}{epochs}")
+        for seed in range(5)
+        for study, epochs in (("heavy", 240), ("heavy", 960), ("light", 960))
+        for df in (0, 3)
     ]
     warm = [Run(df, seed, epochs=20, test_images=1000, study="warm") for seed in range(5) for df in (3, 0)]
     return (
