@@ -443,6 +443,7 @@ def test_shipped_weights_give_the_table_s_numbers(mnist, name):
     model_name, backend, seed = name.split("-")
     model, seed = experiments.load_model(model_name, int(seed)), int(seed)
     table = experiments.load_scores()
+    assert set(table[table.model == "t3"].nu) == {3.0} and np.isnan(table[table.model == "baseline"].nu).all()
     mine = table[(table.model == model_name) & (table.seed == seed) & (table.backend == backend) & (table.study == "")]
     stored = mine.set_index(["metric", "mask", "method"]).value.to_dict()
     eps = model.family.sample(np.random.default_rng(seed), (10_000, 10))

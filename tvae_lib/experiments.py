@@ -490,7 +490,7 @@ def collect(results=RESULTS):
 
 @cache
 def load_scores():
-    """The shipped table of all scores, as a pandas DataFrame; empty strings where a score has no mask or method.
+    """The shipped table of all scores, as a pandas DataFrame; empty strings where a score has no mask or method, NaN where no nu.
 
     Raises ValueError if the file is not such a table. A changed digit does not show: the files in results/runs are the source.
     """
@@ -498,11 +498,11 @@ def load_scores():
 
     path = RESULTS / "runs.csv"
     try:
-        table = pd.read_csv(path, keep_default_na=False)
+        table = pd.read_csv(path, keep_default_na=False, na_values={"nu": [""]})
         if list(table.columns) != COLUMNS or not path.read_bytes().endswith(b"\n"):
             raise ValueError("its first line or its end is missing")
-        if table.seed.dtype.kind + table.value.dtype.kind != "if" or table.duplicated(COLUMNS[:-1]).any():
-            raise ValueError("a seed or a value is no number, or a row is there twice")
+        if table.nu.dtype.kind + table.seed.dtype.kind + table.value.dtype.kind != "fif" or table.duplicated(COLUMNS[:-1]).any():
+            raise ValueError("a nu, a seed or a value is no number, or a row is there twice")
     except (OSError, ValueError) as error:
         hint = "restore it, or write it again by tvae_lib.experiments.collect()"
         raise ValueError(f"{path} is not a whole table ({' '.join(str(error).split())}); {hint}") from None
@@ -579,7 +579,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m tvae_lib.experiments", description=__doc__.split(" ::")[0])
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side, one core each (default 1)")
     parser.add_argument("--dask", metavar="ADDRESS", help="run on the workers of this Dask scheduler, e.g. tcp://host:8786")
-    parser.add_argument("--quick", action="store_true", help="a rehearsal of everything, into results/quick")
+    parser.add_argument("--quick", action="store_true", help="a rehearsal into results/quick: four models, one epoch each")
     parser.add_argument("--only", metavar="MODEL", nargs="+", help="these models only, e.g. gaussian t21")
     parser.add_argument("--study", metavar="NAME", nargs="+", help="these studies only; protocol stands for the full-length runs")
     parser.add_argument(
