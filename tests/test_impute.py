@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, softmax
@@ -253,6 +254,99 @@ def test_fill(masked, rng):
     np.testing.assert_array_equal(filled[missing], prediction[missing])
     assert filled.dtype == np.float32 and filled is not x
     np.testing.assert_array_equal(impute.fill(np.where(missing, np.nan, x), missing, prediction), filled)
+
+
+# The two methods that follow a gradient: step by step against PyTorch's autograd, its Adam, and SciPy's normal density
+
+
+@pytest.fixture
+def narrow_model(flat_model):
+    """The same, with an encoder that claims to know more: sigma about 0.5 and 0.3, so that powers of it differ."""
+    model, x, missing = flat_model
+    model.params["encoder.1.bias"][2:] = 2 * np.log([0.5, 0.3])
+    return model, x, missing
+
+
+def twin_energy(model, x, missing):
+    """-log p(x_observed | z) p(z) of each image by PyTorch's functions, as a function of z."""
+    W = {name: torch.tensor(value) for name, value in model.params.items()}
+    gaussian = isinstance(model.family, Gaussian)
+    prior = torch.distributions.Normal(0.0, 1.0) if gaussian else torch.distributions.StudentT(torch.tensor(model.family.df))
+    x, observed = torch.tensor(np.where(missing, 0, x)).double(), torch.tensor(~missing)
+
+    def energy(z):
+        h = torch.relu(z @ W["decoder.0.weight"].T + W["decoder.0.bias"])
+        logits = h @ W["decoder.1.weight"].T + W["decoder.1.bias"]
+        cost = torch.nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="none")
+        return (cost * observed).sum(dim=1) - prior.log_prob(z).sum(dim=1)
+
+    return energy
+
+
+def start_of(model, x, missing, warm_up, rng):
+    """mu and sigma of the images as `warm_up` passes of feeding back have filled them in."""
+    image = np.where(missing, 0, x)
+    for _ in range(warm_up):
+        mu, logvar = model.encode(image)
+        z = mu + np.exp(logvar / 2) * model.family.sample(rng, mu.shape).astype(mu.dtype)
+        image = np.where(missing, expit(model.decode(z)), image)
+    mu, logvar = model.encode(image)
+    return mu, np.exp(logvar / 2)
+
+
+@pytest.mark.parametrize("draws, warm_up", [(9, 0), (9, 3), (3, 9)])
+def test_latent_map_is_adam(narrow_model, draws, warm_up):
+    model, x, missing = narrow_model
+    steps = draws - min(warm_up, draws - 1) - 1
+    z = torch.tensor(start_of(model, x, missing, min(warm_up, draws - 1), np.random.default_rng(4))[0], requires_grad=True)
+    energy = twin_energy(model, x, missing)
+    optimiser = torch.optim.Adam([z], lr=0.2, betas=(0.8, 0.95), eps=1e-8)
+    shrinking = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / max(steps, 1))
+    for _ in range(steps):
+        optimiser.zero_grad()
+        energy(z).sum().backward()
+        optimiser.step()
+        shrinking.step()
+    prediction = impute.latent_map(model, x, missing, draws=draws, warm_up=warm_up, seed=4)
+    np.testing.assert_allclose(prediction, expit(model.decode(z.detach().numpy())), atol=1e-6)
+
+
+@pytest.mark.parametrize("draws, warm_up", [(40, 0), (40, 3), (3, 9)])
+def test_langevin_is_the_naive_chain(narrow_model, draws, warm_up):
+    """Metropolis and Hastings with the two proposal densities written out."""
+    model, x, missing = narrow_model
+    rng, passes = np.random.default_rng(4), min(warm_up, draws - 1)
+    z, sigma = start_of(model, x, missing, passes, rng)
+    energy = twin_energy(model, x, missing)
+
+    def energy_and_centre(z):
+        """The energy of z, and where the proposals that start there are centred."""
+        leaf = torch.tensor(z, requires_grad=True)
+        value = energy(leaf)
+        value.sum().backward()
+        return value.detach().numpy(), z - 0.5 * sigma**2 * leaf.grad.numpy()
+
+    states, accepted = [], []
+    for _ in range(2 * max(1, 2 * (draws - passes) // 5) - 1):
+        here, centre = energy_and_centre(z)
+        proposal = centre + sigma * rng.standard_normal(z.shape, np.float32)
+        there, centre_back = energy_and_centre(proposal)
+        forth = stats.norm.logpdf(proposal, centre, sigma).sum(axis=1)
+        back = stats.norm.logpdf(z, centre_back, sigma).sum(axis=1)
+        accepted.append(np.log1p(-rng.random(len(z))) < here - there + back - forth)
+        z = np.where(accepted[-1][:, None], proposal, z)
+        states.append(expit(model.decode(z)))
+    assert draws < 40 or 0.2 < np.mean(accepted) < 0.98  # both happen
+    kept = states[len(states) // 2 :]
+    prediction = impute.langevin(model, x, missing, draws=draws, warm_up=warm_up, seed=4)
+    np.testing.assert_allclose(prediction, np.mean(kept, axis=0), atol=1e-5)
+
+
+def test_what_is_taken_if_nothing_is_said(model, masked):
+    for method in (*METHODS, impute.importance_and_ess):
+        warm_up = {} if method in (impute.single_pass, impute.pseudo_gibbs) else {"warm_up": 5}
+        for found, said in zip(method(model, *masked), method(model, *masked, draws=30, seed=0, **warm_up), strict=True):
+            np.testing.assert_array_equal(found, said)
 
 
 # A model that has learnt something

@@ -1,0 +1,141 @@
+"""What is wrong is said of the right argument: every message begins with its name and ends with what was got."""
+
+import re
+
+import numpy as np
+import pytest
+
+from tvae_lib import impute, latent, masks, metrics, vae_numpy
+from tvae_lib.latent import Gaussian, StudentT, kl_exact, kl_sample
+from tvae_lib.vae_numpy import VAE, bernoulli_loss
+
+RAGGED = [[1.0], [1.0, 2.0]]
+X = np.full((2, 784), 0.5, np.float32)
+CODE, NOISE, MASK = np.zeros((2, 3)), np.ones((2, 3)), np.ones(X.shape, bool)
+MODEL = VAE(Gaussian(), (784, 5, 3))
+FAMILIES = {"Gaussian": Gaussian(), "t": StudentT(3)}
+NO_ARRAY = "must be an array, and NumPy can make none of this list"
+
+
+def cases():
+    for family in FAMILIES.values():
+        for function in (family.log_prob, family.score):
+            yield function, (np.nan,), "z must be finite and at most 1e+120 in size, got NaN"
+            yield function, ("one",), "z must hold real numbers, got <U3"
+            yield function, (np.float32([-3e15, 2]),), "z must be finite and at most 1e+15 in size, got values from -3e+15 to 2"
+        yield kl_exact, (family, RAGGED, CODE), f"mu {NO_ARRAY}"
+        yield kl_exact, (family, CODE, RAGGED), f"logvar {NO_ARRAY}"
+        yield kl_exact, (family, CODE, NOISE[0]), "mu and logvar must have the same shape, got (2, 3) and (3,)"
+        yield kl_sample, (family, CODE, CODE, RAGGED), f"eps {NO_ARRAY}"
+        yield kl_sample, (family, CODE, CODE, NOISE[0]), "eps must be floating point of shape (2, 3), got float64 of shape (3,)"
+        yield (
+            kl_sample,
+            (family, CODE, CODE, NOISE * np.inf),
+            "eps must be finite and at most 1e+120 in size, got values from inf",
+        )
+        large = "sigma * eps must be finite and at most 1e+120 in size, got values from 1."
+        yield kl_sample, (family, CODE, CODE + 600, NOISE * 1e119), large
+    code = "mu and logvar must be finite, in float64 at most 1e+120 and 600 in size, got more or NaN"
+    single = "mu and logvar must be finite, in float32 at most 1e+15 and 80 in size, got more or NaN"
+    yield latent.check_code, (CODE, CODE + 600.001), code
+    yield latent.check_code, (CODE - 1.001e120, CODE), code
+    yield latent.check_code, (CODE.astype(np.float32), CODE + 80.001), single
+    yield latent.check_code, (CODE, np.float32(CODE - 80.001)), single
+    yield latent.check_code, (np.float32(CODE + 1.001e15), CODE), single
+    yield kl_exact, (object(), CODE, CODE), "object offers no exact KL: it has no method kl_exact_and_grad(mu, logvar)"
+    df = "df must be a number from 1e-6 to 1e20 (for more take the Gaussian), got"
+    yield StudentT, (0,), f"{df} 0"
+    yield StudentT, (1.001e20,), f"{df} 1.001e+20"
+    yield (
+        StudentT(0.001).sample,
+        (np.random.default_rng(0), 100),
+        "df = 0.001 is too small: some draws exceed the largest float64",
+    )
+
+    yield MODEL.encode, (RAGGED,), f"images {NO_ARRAY}"
+    yield MODEL.encode, (X[:, 1:],), "images must have shape (n, 784), got (2, 783)"
+    yield MODEL.encode, (X + 1,), "pixels must lie in [0, 1], got values from 1.5 to 1.5"
+    yield MODEL.loss, (X, RAGGED), f"eps {NO_ARRAY}"
+    yield MODEL.loss, (X, NOISE * 1e16), "eps must be finite and at most 1e+15 in size in float32, got more or NaN"
+    yield MODEL.loss_and_grad, (X[:0], NOISE[:0]), "a gradient needs at least one image, got none"
+    yield MODEL.decode, (RAGGED,), f"z {NO_ARRAY}"
+    for wrong in (NOISE[:, 1:], NOISE[0], np.ones((2, 3, 4))):
+        yield MODEL.decode, (wrong,), f"z must hold real numbers, shape (n, 3), got float64 of shape {wrong.shape}"
+    yield MODEL.decode, (NOISE * 1.001e15,), "z must be finite and at most 1e+15 in size in float32, got more or NaN"
+    yield MODEL.reconstruction_and_dz, (X, NOISE[:1]), "x and z must have the same number of rows, got 2 and 1"
+    yield bernoulli_loss, (RAGGED, X), f"logits {NO_ARRAY}"
+    yield bernoulli_loss, (X * np.nan, X), "logits must be finite and at most 1e+15 in size, got NaN"
+    yield bernoulli_loss, (X, RAGGED), f"x {NO_ARRAY}"
+    yield bernoulli_loss, (0.0, X), "images must have shape (n, 0), got (2, 784)"
+    yield bernoulli_loss, (X[0], X), "logits and x must have the same shape, got (784,) and (2, 784)"
+
+    rng = np.random.default_rng(0)
+    yield masks.random_pixels, (rng, (2, 784), 1.5), "fraction must lie in [0, 1], got 1.5"
+    yield masks.random_squares, (rng, 2.5), "n must be a whole number, 0 or more, got 2.5"
+    yield masks.random_squares, (rng, 2, -1), "count must be a whole number, 0 or more, got -1"
+    yield masks.random_squares, (rng, 2, 50, 29), "max_side must be a whole number from 1 to 28, got 29"
+
+    for score in (metrics.mse, metrics.ssim_global, metrics.ssim):
+        yield score, (RAGGED, X), f"the truth {NO_ARRAY}"
+        yield score, (X, RAGGED), f"the prediction {NO_ARRAY}"
+        yield score, (X, X + 1.1e6), "the prediction must be finite and at most 1e+06 in size, got values from 1.1e+06 to 1.1e+06"
+        yield score, (X[:0], X[:0]), "there must be at least one pixel to score, got images of shape (0, 784)"
+    yield metrics.ssim, (X[:, 1:], X[:, 1:]), "images must have shape (n, 784), got (2, 783)"
+    yield metrics.mse_missing, (X, X, ~MASK), "missing marks no pixel, so there is nothing to score"
+
+    yield impute.single_pass, (MODEL, RAGGED, MASK), f"x {NO_ARRAY}"
+    yield impute.fill, (RAGGED, MASK, X), f"x {NO_ARRAY}"
+    yield impute.fill, (X, RAGGED, X), f"missing {NO_ARRAY}"
+    yield impute.fill, (X, MASK, RAGGED), f"prediction {NO_ARRAY}"
+    yield impute.fill, (X, MASK[:1], X), "x, missing and prediction must have one shape, got (2, 784), (1, 784) and (2, 784)"
+    yield impute.fill, (X, MASK * 1, X), "missing must be bool, got int"
+    finite = "the observed pixels of x and the prediction of the missing ones must be finite, got NaN or infinity"
+    yield impute.fill, (X, MASK, X * np.nan), finite
+
+
+@pytest.mark.parametrize(("function", "arguments", "message"), [*cases()])
+def test_the_message(function, arguments, message, refuses):
+    with refuses("^" + re.escape(message)):
+        function(*arguments)
+
+
+def test_the_limits_themselves_are_allowed():
+    latent.check_code(CODE + 1e120, CODE - 600)
+    latent.check_code(np.float32(CODE - 1e15), np.float32(CODE + 80))
+    assert StudentT(1e20).df == 1e20 and StudentT(1e-6).df == 1e-6
+    assert np.isfinite(MODEL.decode(NOISE * np.float32(1e15))).all()
+    assert metrics.mse(X * 0.0, np.full(X.shape, 1e6)) == 1e12
+
+
+@pytest.mark.parametrize("part", ["encoder.0.bias", "encoder.1.bias"])
+def test_diverged_weights_are_named(part):
+    model = VAE(Gaussian(), (784, 5, 3))
+    model.params[part][0] = np.nan
+    message = "^the encoder puts out NaN or infinity: the weights have diverged, try a lower learning rate$"
+    with pytest.raises(FloatingPointError, match=message):
+        model.loss(X, NOISE)
+    model.params[part][0] = 1e20
+    if part == "encoder.1.bias":
+        message = "^mu and logvar must be finite, .*: the weights have diverged, try a lower learning rate$"
+        with pytest.raises(FloatingPointError, match=message):
+            model.loss(X, NOISE)
+
+
+def test_gradients_keep_the_models_precision():
+    """Also with a family that computes in float64."""
+
+    class Wide(Gaussian):
+        def kl_exact_and_grad(self, mu, logvar):
+            return [np.asarray(part, float) for part in Gaussian.kl_exact_and_grad(self, mu, logvar)]
+
+    _, grads = VAE(Wide(), (784, 5, 3), kl="exact").loss_and_grad(X, NOISE)
+    assert {value.dtype for value in grads.values()} == {np.dtype(np.float32)}
+    assert vae_numpy.VAE(Wide(), (784, 5, 3)).kl == "sample"
+
+
+def test_errors_are_averaged_in_double_precision():
+    rng = np.random.default_rng(5)
+    x, prediction, missing = rng.random((300, 784), np.float32), rng.random((300, 784), np.float32), rng.random((300, 784)) < 0.5
+    squares = np.square(x - prediction)
+    assert metrics.mse(x, prediction) == pytest.approx(squares.astype(float).mean(), rel=1e-13)
+    assert metrics.mse_missing(x, prediction, missing) == pytest.approx(squares[missing].astype(float).mean(), rel=1e-13)
