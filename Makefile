@@ -4,6 +4,7 @@
 # make lint   style only                            make clean    remove what was built
 # make workbooks   the students' workbooks from the teacher's
 # make lowest      every check, with the lowest versions that the requirements allow
+# make mutants     do the tests notice a changed library? (hours)
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -35,6 +36,10 @@ lint: $(VENV)/.dev
 lowest:
 	sed -nE 's/^([a-z0-9-]+)>=([^,]+),.*/\1==\2/p' requirements.txt requirements-dev.txt > .lowest.txt
 	PIP_CONSTRAINT=$(CURDIR)/.lowest.txt $(MAKE) test VENV=.venv-lowest
+
+mutants: $(VENV)/.dev
+	$(BIN)/python -m pip install -q 'mutmut>=3.8,<4'
+	$(BIN)/python tests/mutants.py
 
 lab: $(VENV)/.book
 	$(BIN)/jupyter lab book
@@ -68,4 +73,4 @@ $(AXE): tests/browser/package-lock.json
 	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --fetch-retries 1 || \
 	  echo 'axe-core could not be installed with npm: the tests of accessibility will be skipped.' >&2
 
-.PHONY: book page test lint lowest lab workbooks results bench clean
+.PHONY: book page test lint lowest mutants lab workbooks results bench clean

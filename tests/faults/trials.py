@@ -4,6 +4,7 @@ import contextlib
 import functools
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +24,8 @@ from tvae_lib.vae_numpy import VAE
 
 HERE = Path(__file__).parent
 tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a killed process would leave behind
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell in the background ignores Ctrl-C, and so would all processes here
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # ---- processes
 
