@@ -71,6 +71,23 @@ def test_a_wrong_answer_gets_its_hint(chapter, number, i, verdict):
     assert said.endswith((".", "?")), "a hint is made of whole sentences"
 
 
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_every_hint_for_a_mistake_is_given_to_some_wrong_answer(chapter, verdict, monkeypatch):
+    offered = set()
+
+    def remember(answer, expected, what="the result", mistakes=None, rtol=1e-6):
+        offered.update(mistakes or {})
+        return expect(answer, expected, what, mistakes, rtol)
+
+    monkeypatch.setattr(CHECKS[chapter], "expect", remember)
+    given = [
+        verdict(chapter, number, answers)
+        for number, cases in ANSWERS[chapter].items()
+        for answers in [cases["right"], *(answers for answers, _ in cases["wrong"])]
+    ]
+    assert not [hint for hint in offered if not any(hint in said for said in given)]
+
+
 def raises(*arguments):
     raise RuntimeError("the answer's own error")
 
