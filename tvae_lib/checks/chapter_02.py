@@ -241,7 +241,8 @@ def task_8(looks_unbiased):
 
     if says_yes(bias=0, spread=3, n=50) < 1:
         raise NotYet(
-            "It rejects an estimator that is right but noisy: compare the difference with its standard error, s / sqrt(L)."
+            "It rejects an estimator that is right but noisy: compare the difference with its standard error, s / sqrt(L), "
+            "and allow two to four of them."
         )
     if says_yes(bias=0, spread=0.5, n=20_000) < 1:
         raise NotYet("It rejects 20,000 good estimates: an allowance of two to four standard errors is usual.")
