@@ -42,6 +42,15 @@ def both_tails(m, df):
     return 2 * stats.t.sf(m, df)
 
 
+def count_above(draws, m):
+    return np.sum(draws > m)
+
+
+def share_difference(draws, m, df, spread=lambda p: 1.0):
+    p = 2 * stats.t.cdf(-m, df)
+    return (np.mean(np.abs(draws) > m) - p) / spread(p)
+
+
 def typical_largest(df, n):
     return stats.t.ppf((1 + np.exp(np.log(0.5) / n)) / 2, df)
 
@@ -67,6 +76,16 @@ def score_terms(g, mu, sigma, eps, df):
     return g(mu + sigma * eps) * eps * (1 + df) / (df + eps * eps) / sigma
 
 
+def with_the_priors_score(g, mu, sigma, eps, df):
+    z = mu + sigma * eps
+    return g(z) * (df + 1) * z / (sigma * (df + z**2))
+
+
+def pathwise(g, mu, sigma, eps, df, h=1e-5):
+    z = mu + sigma * eps
+    return (g(z + h) - g(z - h)) / (2 * h)
+
+
 def log_variance(log_of, density):
     """Variance of log_of(x) where x > 0 has the density, by integration over log x."""
 
@@ -82,6 +101,10 @@ def log_variance(log_of, density):
 def shared_correlation(df):
     v = log_variance(lambda v: 0.5 * np.log(v), stats.chi2(df).pdf)
     return v / (v + log_variance(np.log, lambda z: 2 * stats.norm.pdf(z)))
+
+
+def shared_from(v, z):
+    return v / (v + z)
 
 
 def independent(transform=lambda t: np.log(np.abs(t)), allowance=lambda n: 4 / np.sqrt(n), pairs="all"):
@@ -118,7 +141,14 @@ ANSWERS = {
             ((lambda rng, df, shape: library_t(rng, df, shape) * np.sqrt((df - 2) / df),), "a standard t has the variance"),
             ((lambda rng, df, shape: np.random.default_rng(0).standard_t(df, shape),), "make no generator"),
             ((lambda rng, df, shape: np.random.default_rng().standard_t(df, shape),), "draw from `rng` only"),
-            ((lambda rng, df, shape: library_t(rng, df, shape[0]),), "of the given shape"),
+            ((lambda rng, df, shape: library_t(rng, df, shape[0]),), "of the given shape (20000, 2)"),
+            ((lambda rng, df, shape: library_t(rng, df, shape[:2]),), "of the given shape (3, 2, 4)"),
+            ((with_v(chi_square, lambda z, v, df: np.abs(z) / np.sqrt(v / df)),), "half of its draws are negative"),
+            (
+                (with_v(lambda rng, df, shape: df * rng.standard_normal(shape), lambda z, v, df: z / root(v / df)),),
+                "NaN or infinity",
+            ),
+            ((lambda rng, df, shape: np.full(shape, library_t(rng, df, None)),), "all draws are equal"),
             (
                 (with_v(lambda rng, df, shape: (rng.standard_normal((df, *shape)) ** 2).sum(axis=0)),),
                 "Your code stops at the line",
@@ -131,11 +161,18 @@ ANSWERS = {
         "right": (tail_z,),
         "wrong": [
             ((tail_z_from(lambda m, df: stats.t.sf(m, df)),), "p is twice the upper tail"),
-            ((tail_z_from(both_tails, count=lambda draws, m: np.sum(draws > m)),), "only the upper one is counted"),
+            ((tail_z_from(both_tails, count=count_above),), "only the upper one is counted"),
+            ((tail_z_from(lambda m, df: 1 - stats.t.cdf(m, df), count=count_above),), "the upper tail alone: both are asked for"),
             ((tail_z_from(both_tails, spread=lambda n, p: n * p * (1 - p)),), "divide by the variance"),
             ((tail_z_from(both_tails, spread=lambda n, p: np.sqrt(n * p)),), "not n p"),
             ((tail_z_from(lambda m, df: 2 * stats.norm.sf(m)),), "that of a normal"),
             ((lambda draws, m, df: abs(tail_z(draws, m, df)),), "The sign is missing"),
+            (
+                (lambda draws, m, df: (np.abs(draws) > m).sum() - len(draws) * both_tails(m, df),),
+                "standard deviation of the count",
+            ),
+            ((share_difference,), "divide it by the share's standard deviation"),
+            ((lambda *arguments: share_difference(*arguments, spread=lambda p: (p - p**2) ** 0.5),), "you left out n"),
         ],
     },
     3: {
@@ -160,6 +197,8 @@ ANSWERS = {
             ((lambda df, n: stats.t.isf(0.25 / n, df),), "*expected number*"),
             ((lambda df, n: stats.t.isf(np.log(2) / (2 * n), df),), "for large n only"),
             ((lambda df, n: stats.norm.isf((1 - 0.5 ** (1 / n)) / 2),), "for a normal"),
+            ((lambda df, n: stats.t.ppf((1 + 1 / (2 * n)) / 2, df),), "take the n-th root of 1/2"),
+            ((lambda df, n: typical_largest(df, np.arange(1, n + 1)),), "One number is asked for, for one nu and one n"),
         ],
     },
     5: {
@@ -169,6 +208,18 @@ ANSWERS = {
             ((lambda mu, logvar, eps: mu + root(logvar) * eps, backward), "not its root"),
             ((lambda mu, logvar, eps: mu + np.exp(logvar) / 2 * eps, backward), "exponential of the half"),
             ((lambda mu, logvar, eps: np.exp(logvar / 2) * eps, backward), "leaves out mu"),
+            ((lambda mu, logvar, eps: mu + 0.5 * logvar * eps, backward), "multiplies by a logarithm"),
+            ((lambda mu, logvar, eps: mu + eps * np.exp(-logvar / 2), backward), "it should stretch the noise by it"),
+            (
+                (reparameterise, lambda dz, logvar, eps: (np.exp(logvar / 2) * dz, backward(dz, logvar, eps)[1])),
+                "there is no factor",
+            ),
+            ((reparameterise, lambda dz, logvar, eps: (dz.sum(axis=0), backward(dz, logvar, eps)[1])), "keep the shape of mu"),
+            ((reparameterise, backward_with(lambda sigma, eps: eps / 2)), "lacks sigma: the derivative"),
+            (
+                (reparameterise, lambda dz, logvar, eps: (dz, np.exp(logvar / 2) * eps / 2)),
+                "the derivative that arrives from above",
+            ),
             ((reparameterise, backward_with(lambda sigma, eps: sigma * eps)), "lacks the factor 1/2"),
             ((reparameterise, backward_with(lambda sigma, eps: eps)), "derivative for sigma"),
             ((reparameterise, backward_with(lambda sigma, eps: sigma**2 * eps / 2)), "uses sigma squared"),
@@ -189,6 +240,14 @@ ANSWERS = {
             ((lambda g, mu, sigma, eps, df: score_terms(np.ones_like, mu, sigma, eps, df),), "multiply it by g(z)"),
             ((lambda g, mu, sigma, eps, df: score_terms(g, mu, sigma, eps, df).mean(),), "one term for each draw"),
             ((lambda g, mu, sigma, eps, df: expit(mu + sigma * eps),), "is expected"),
+            ((lambda g, mu, sigma, eps, df: g(eps) * (df + 1) * eps / (df + eps**2) / sigma,), "what the loss sees is z = mu"),
+            ((lambda g, mu, sigma, eps, df: score_terms(g, mu, sigma, eps, df) / sigma,), "one factor 1 / sigma, not two"),
+            ((with_the_priors_score,), "you have the prior's, at z"),
+            ((pathwise,), "The score term needs no derivative of g"),
+            (
+                (lambda g, mu, sigma, eps, df: df / (df + 1) * score_terms(g, mu, sigma, eps, df),),
+                "numerator is nu + 1 times eps",
+            ),
         ],
     },
     7: {
@@ -200,6 +259,13 @@ ANSWERS = {
             ((lambda df: polygamma(1, df) / (polygamma(1, 0.5) + polygamma(1, df)),), "not nu"),
             ((lambda df: polygamma(0, df / 2) / (polygamma(0, 0.5) + polygamma(0, df / 2)),), "psi itself"),
             ((lambda df: 1 / (1 + polygamma(1, df / 2) / polygamma(1, 0.5)),), "share of the normal"),
+            ((lambda df: shared_from(polygamma(1, df / 2), np.pi**2 / 6),), "a square root of a chi-square with 1 degree"),
+            ((lambda df: shared_from(polygamma(1, df / 2) / 4, np.pi**2 / 2),), "is in both parts, and cancels"),
+            ((lambda df: shared_correlation(df) ** 0.5,), "a covariance over a variance takes none"),
+            (
+                (lambda df: np.array([[1, shared_correlation(df)], [shared_correlation(df), 1]]),),
+                "One number is asked for, for one nu",
+            ),
         ],
     },
     8: {

@@ -14,9 +14,9 @@ def relu(a):
     return a * (a > 0)
 
 
-def forward(params, half, h, inner=relu, last=lambda a: a, bias=1):
+def forward(params, half, h, inner=relu, last=lambda a: a, biases=(1, 1, 1)):
     w = [params[f"{half}.{i}.weight"] for i in range(3)]
-    b = [bias * params[f"{half}.{i}.bias"] for i in range(3)]
+    b = [biases[i] * params[f"{half}.{i}.bias"] for i in range(3)]
     h1 = inner(np.einsum("ik,ok->io", h, w[0]) + b[0])
     h2 = inner(np.einsum("ik,ok->io", h1, w[1]) + b[1])
     return h, h1, h2, last(np.einsum("ik,ok->io", h2, w[2]) + b[2])
@@ -97,6 +97,22 @@ def through_log_q(mu, logvar, eps, df):
 def through_log_q_for_logvar_only(*arguments):
     kl, dmu, _ = kl_and_grad(*arguments)
     return kl, dmu, through_log_q(*arguments)[2]
+
+
+def pull(z, df):
+    return (df + 1) * z / (df + z**2)
+
+
+def by_hand(
+    dmu=lambda mu, sigma, eps, df: pull(mu + sigma * eps, df), dlogvar=lambda pull, sigma, eps: (sigma * eps * pull - 1) / 2
+):
+    def kl_and_grad(mu, logvar, eps, df):
+        sigma = np.exp(logvar / 2)
+        z = mu + sigma * eps
+        kl = np.sum((df + 1) / 2 * np.log((df + z**2) / (df + eps**2)) - logvar / 2, axis=1)
+        return kl, dmu(mu, sigma, eps, df), dlogvar(pull(z, df), sigma, eps)
+
+    return kl_and_grad
 
 
 def numerical_gradient(loss, w, h=1e-5):
@@ -184,7 +200,9 @@ ANSWERS = {
         "wrong": [
             ((lambda params, half, h: forward(params, half, h, inner=lambda a: a),), "ReLU is missing"),
             ((lambda params, half, h: forward(params, half, h, last=relu),), "The last layer has no ReLU"),
-            ((lambda params, half, h: forward(params, half, h, bias=0),), "bias of layer 0 is missing"),
+            ((lambda params, half, h: forward(params, half, h, biases=(0, 0, 0)),), "bias of layer 0 is missing"),
+            ((lambda params, half, h: forward(params, half, h, biases=(1, 0, 1)),), "bias of layer 1 is missing"),
+            ((lambda params, half, h: forward(params, half, h, biases=(1, 1, 0)),), "bias of layer 2 is missing"),
             ((lambda params, half, h: forward(params, half, h)[-1],), "Return 4 things"),
             ((lambda params, half, h: [h @ params[f"{half}.0.weight"]],), "Your code stops"),
         ],
@@ -196,6 +214,12 @@ ANSWERS = {
             ((lambda logits, x: bernoulli_cost(logits, x) / logits.shape[1],), "mean over the pixels"),
             ((lambda logits, x: -bernoulli_cost(logits, x),), "minus sign"),
             ((lambda logits, x: bernoulli_cost(logits, x).sum(),), "one for each image"),
+            (
+                (lambda logits, x: np.sum(np.logaddexp(0, logits) - x * logits, axis=0),),
+                "sums over the images; sum over the pixels",
+            ),
+            ((lambda logits, x: bernoulli_cost(logits, 0 * x),), "The part x * logits is missing"),
+            ((lambda logits, x: bernoulli_cost(logits, -x),), "x * logits is subtracted, not added"),
             ((naive_cost,), "overflows"),
             ((clipped_cost,), "stay with logits"),
         ],
@@ -207,6 +231,7 @@ ANSWERS = {
             ((lambda dA, H, W: (dA.T @ H / len(H), dA.mean(axis=0), dA @ W),), "Do not divide by B"),
             ((lambda dA, H, W: (dA.T @ H, dA.mean(axis=0), dA @ W),), "Do not divide by B"),
             ((lambda dA, H, W: (dA.T @ H, dA.sum(axis=1), dA @ W),), "sums over the units"),
+            ((lambda dA, H, W: (dA.T @ H, dA.sum(axis=0), H * (dA @ W)),), "which weight led from input k to output o"),
             ((lambda dA, H, W: (dA.T @ H, dA @ W),), "Return 3 things, dW, db, dH"),
             ((lambda dA, H, W: linear_backward(dA, H, W)[::-1],), "Return dW, db, dH, in this order."),
             ((lambda dA, H, W: (dA.T @ H, dA.sum(axis=0), dA @ W.T),), "Your code stops"),
@@ -219,6 +244,7 @@ ANSWERS = {
             ((lambda *arguments: backward(*arguments, gates=(0, 1, 2)),), "no layers[0] > 0"),
             ((lambda params, half, layers, dout: backward(params, half, layers, dout * (layers[3] > 0)),), "passes as it is"),
             ((lambda *arguments: backward(*arguments)[0],), "Return 2 things"),
+            ((lambda *arguments: (list(backward(*arguments)[0].values()), None),), "should be a dictionary, not of type list"),
             ((lambda *arguments: ({}, backward(*arguments)[1]),), 'no entry "decoder.'),
         ],
     },
@@ -232,6 +258,18 @@ ANSWERS = {
             ((change(dlogvar=lambda dlogvar: dlogvar - 0.5),), "The direct term is -1/2"),
             ((kl_not_summed,), "not summed"),
             ((gaussian_pull,), "Gaussian's pull"),
+            (
+                (by_hand(dmu=lambda mu, sigma, eps, df: pull(mu + sigma * eps, df) - pull(eps, df) / sigma),),
+                "eps does not change with mu",
+            ),
+            ((by_hand(dmu=lambda mu, sigma, eps, df: pull(mu, df)),), "takes the score at mu; the KL contains log f(z)"),
+            (
+                (by_hand(dmu=lambda mu, sigma, eps, df: (df + 1) / (df / (mu + sigma * eps) + 1)),),
+                "divides by nu + z instead of nu + z^2",
+            ),
+            ((by_hand(dlogvar=lambda pull, sigma, eps: eps * pull - 1 / sigma),), "This is the derivative for sigma"),
+            ((by_hand(dlogvar=lambda pull, sigma, eps: (sigma * eps * pull + 1) / 2),), "The direct term has the wrong sign"),
+            ((by_hand(dlogvar=lambda pull, sigma, eps: eps * pull / 2 - 1 / 2),), "lacks a factor sigma: dz / dlogvar"),
             ((through_log_q,), "With eps fixed, log f(eps) is a constant"),
             ((through_log_q_for_logvar_only,), "With eps fixed, log f(eps) is a constant"),
             ((change(dmu=lambda dmu: dmu / len(dmu)),), "comes later, in task 7"),
@@ -260,6 +298,15 @@ ANSWERS = {
             ((assembled(pull=pulled_by_a_gaussian),), "Gaussian prior"),
             ((lambda *arguments: loss_and_grad(*arguments, total=lambda loss: loss.reconstruction.mean()),), "lacks its KL"),
             ((lambda *arguments: loss_and_grad(*arguments, total=lambda loss: loss.reconstruction + loss.kl),), "one number"),
+            (
+                (lambda *arguments: loss_and_grad(*arguments, total=lambda loss: (loss.reconstruction + loss.kl).sum()),),
+                "is the sum over the batch; take the mean",
+            ),
+            ((lambda *arguments: loss_and_grad(*arguments, total=lambda loss: loss.kl.mean()),), "lacks its reconstruction term"),
+            (
+                (lambda *arguments: loss_and_grad(*arguments, total=lambda loss: loss.reconstruction.mean() - loss.kl.mean()),),
+                "it is a price, so add it",
+            ),
             ((lambda *arguments: loss_and_grad(*arguments, scale=5.0),), "gradients of the sum over the batch"),
             ((without("encoder.0.bias"),), 'no entry "encoder.0.bias"'),
         ],
@@ -268,6 +315,7 @@ ANSWERS = {
         "right": (TRAINED,),
         "wrong": [
             ((UNTRAINED,), "as with random weights"),
+            (({name: (value + UNTRAINED[name]) / 2 for name, value in TRAINED.items()},), "run through all batches"),
             ((TRAINED | {"decoder.1.bias": TRAINED["decoder.1.bias"] * np.nan},), "have diverged"),
             ((TRAINED | {"decoder.1.weight": TRAINED["decoder.1.weight"].T},), "should have shape"),
             (({"encoder.0.weight": TRAINED["encoder.0.weight"]},), "twelve arrays"),

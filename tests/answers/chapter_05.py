@@ -26,9 +26,9 @@ def from_probabilities(logits, x):
     return F.binary_cross_entropy(torch.sigmoid(logits), x, reduction="none").sum(dim=1)
 
 
-def draw_t(generator, shape, df, squares=0, divide=torch.sqrt, by_df=True):
+def draw_t(generator, shape, df, squares=0, divide=torch.sqrt, by_df=True, square=torch.square):
     normals = torch.randn(1 + df + squares, *shape, generator=generator)
-    v = normals[1:].square().sum(0)
+    v = square(normals[1:]).sum(0)
     return normals[0] / divide(v / df if by_df else v)
 
 
@@ -112,9 +112,39 @@ class Probabilities(Network):
         return torch.sigmoid(super().decode(z))
 
 
+class LinearDecoder(Network):
+    def decode(self, z):
+        for layer in self.decoder:
+            z = layer(z)
+        return z
+
+
+class PositiveLogits(Network):
+    def decode(self, z):
+        return torch.relu(super().decode(z))
+
+
 class Fixed(Network):
     def __init__(self, sizes):
         super().__init__((784, 400, 128, 10))
+
+
+class TwoHeads(Network):
+    def __init__(self, sizes):
+        super().__init__(sizes)
+        self.logvar = nn.Linear(sizes[2], sizes[3])
+
+
+class Frozen(Network):
+    def __init__(self, sizes):
+        super().__init__(sizes)
+        self.decoder.requires_grad_(False)
+
+
+class Variances(Network):
+    def encode(self, x):
+        mu, logvar = super().encode(x)
+        return mu, logvar.exp()
 
 
 class OtherNames(nn.Module):
@@ -143,13 +173,17 @@ def change(**options):
     return lambda *arguments: tvae_loss(*arguments, **options)
 
 
-def with_kl(kl_of, power=0.5):
+def with_kl(kl_of, power=0.5, combine=lambda cost, kl: (cost + kl.sum(dim=1)).mean()):
     def loss(model, x, eps, df):
         mu, logvar = model.encode(x)
         z = mu + torch.exp(power * logvar) * eps
-        return (bernoulli_cost(model.decode(z), x) + kl_of(eps, z, logvar, StudentT(df).log_prob).sum(dim=1)).mean()
+        return combine(bernoulli_cost(model.decode(z), x), kl_of(eps, z, logvar, StudentT(df).log_prob))
 
     return loss
+
+
+def combined(combine):
+    return with_kl(lambda eps, z, logvar, t: t(eps) - logvar / 2 - t(z), combine=combine)
 
 
 def gaussian_kl(model, x, eps, df):
@@ -205,10 +239,14 @@ def mean_of_means(loss_of, batches):
     return sum(loss_of(x, eps).item() for x, eps in batches) / len(batches)
 
 
-def kl_path(mu, logvar, eps, df, mu_q=torch.detach, logvar_q=torch.detach, cut=same, prior=1.0):
+def sum_over_images(loss_of, batches):
+    return sum(loss_of(x, eps).item() * len(x) for x, eps in batches)
+
+
+def kl_path(mu, logvar, eps, df, mu_q=torch.detach, logvar_q=torch.detach, cut=same, prior=1.0, z_p=same):
     z = cut(mu + torch.exp(logvar / 2) * eps)
     q = StudentT(df, mu_q(mu), torch.exp(logvar_q(logvar) / 2))
-    return (q.log_prob(z) - prior * StudentT(df).log_prob(z)).sum(dim=1)
+    return (q.log_prob(z) - prior * StudentT(df).log_prob(z_p(z))).sum(dim=1)
 
 
 def kl_in_eps(mu, logvar, eps, df):
@@ -250,6 +288,11 @@ ANSWERS = {
             ((lambda logits, x: F.binary_cross_entropy_with_logits(logits, x),), "as by default"),
             ((lambda logits, x: F.binary_cross_entropy_with_logits(logits, x, reduction="none"),), "not summed"),
             ((lambda logits, x: bernoulli_cost(logits, x) / logits.shape[1],), "mean over the pixels"),
+            (
+                (lambda logits, x: F.binary_cross_entropy_with_logits(logits, x, reduction="sum"),),
+                "One number for the batch: one for each",
+            ),
+            ((lambda logits, x: (F.softplus(logits) - x * logits).sum(0),), "sums over the images; sum over the pixels, dim=1"),
             ((lambda logits, x: bernoulli_cost(torch.sigmoid(logits), x),), "taken twice"),
             ((lambda logits, x: bernoulli_cost(x, logits),), "first the logits, then the target"),
             ((lambda logits, x: bernoulli_cost(logits.detach(), x),), "no record"),
@@ -271,6 +314,8 @@ ANSWERS = {
             ((lambda *arguments: draw_t(*arguments, by_df=False),), "division of V by nu"),
             ((lambda *arguments: draw_t(*arguments, squares=1),), "one more"),
             ((lambda generator, shape, df: torch.rand(shape, generator=generator),), "not t noise"),
+            ((lambda generator, shape, df: draw_t(generator, shape[:1], df),), "The noise should have shape"),
+            ((lambda *arguments: draw_t(*arguments, square=same),), "contains NaN or infinity"),
         ],
     },
     4: {
@@ -281,10 +326,16 @@ ANSWERS = {
             ((Narrow,), "too narrow by half"),
             ((NoReLU,), "ReLU is missing"),
             ((LastReLU,), "The last layer has no ReLU"),
+            ((LinearDecoder,), "ReLU is missing"),
+            ((PositiveLogits,), "The last layer has no ReLU"),
             ((Swapped,), "wrong order"),
             ((Probabilities,), "without a sigmoid"),
             ((Fixed,), "not the numbers of MNIST"),
             ((OtherNames,), "call the halves"),
+            ((TwoHeads,), "three linear layers in each half"),
+            ((Frozen,), "decoder.0.weight is not marked `requires_grad`"),
+            ((Variances,), "take no exponential here"),
+            ((lambda sizes: Network(sizes).state_dict(),), "should be a class derived from nn.Module"),
         ],
     },
     5: {
@@ -293,6 +344,9 @@ ANSWERS = {
             ((change(pixels=12),), "The pixels are averaged"),
             ((change(kl_of=lambda kl: 0 * kl),), "lacks its KL"),
             ((change(sign=-1),), "is subtracted"),
+            ((combined(lambda cost, kl: cost + kl.sum(dim=1)),), "should be one number, the mean over the batch"),
+            ((combined(lambda cost, kl: kl.sum(dim=1).mean()),), "lacks its reconstruction term"),
+            ((combined(lambda cost, kl: cost.mean() + kl.mean()),), "averaged over the coordinates of a code"),
             ((with_kl(lambda eps, z, logvar, t: t(eps) - logvar - t(z)),), "log sigma is logvar / 2"),
             ((with_kl(lambda eps, z, logvar, t: t(eps) - t(z)),), "-log sigma is missing"),
             ((with_kl(lambda eps, z, logvar, t: t(eps) - logvar / 2 - t(z), power=1.0),), "multiply eps by exp(logvar)"),
@@ -328,11 +382,17 @@ ANSWERS = {
             ((lambda logits, x: reconstruction_term(logits.sigmoid(), x), draw_code, validation_loss), "do first?"),
             ((F.binary_cross_entropy_with_logits, draw_code, validation_loss), "over the pixels it should sum"),
             (
+                (lambda *batch: len(batch[1]) * reconstruction_term(*batch), draw_code, validation_loss),
+                "adds up the images: take their mean",
+            ),
+            ((bernoulli_cost, draw_code, validation_loss), "should be one number, the mean over the images"),
+            (
                 (reconstruction_term, lambda mu, logvar, eps: draw_code(mu, logvar.detach(), eps), validation_loss),
                 "no gradient reaches logvar",
             ),
             ((reconstruction_term, draw_code, with_record), "record of every batch"),
             ((reconstruction_term, draw_code, mean_of_means), "The last batch is smaller"),
+            ((reconstruction_term, draw_code, sum_over_images), "should divide by the number of images"),
         ],
     },
     8: {
@@ -347,6 +407,7 @@ ANSWERS = {
             ((kl_standardised(inside=torch.detach, outside=same),), "-log sigma in log q is still recorded"),
             ((kl_standardised(inside=torch.detach, share=0),), "-log sigma is missing from log q"),
             ((kl_standardised(inside=torch.detach, total=same),), "The KL is not summed"),
+            ((path(z_p=torch.detach),), "log p(z) sends no gradient"),
             ((path(prior=0.0),), "The value of the KL"),
         ],
     },
