@@ -61,8 +61,13 @@ def ssim(x, reconstruction):
     return structural_similarity(*images, channel_axis=-1, **WINDOWS)
 
 
-def ssim_through_the_stack(x, reconstruction):
-    return structural_similarity(x.reshape(-1, 28, 28), reconstruction.reshape(-1, 28, 28), **WINDOWS)
+def ssim_of_stack(x, reconstruction, axis=None):
+    return structural_similarity(x.reshape(-1, 28, 28), reconstruction.reshape(-1, 28, 28), channel_axis=axis, **WINDOWS)
+
+
+def ssim_added_up(x, reconstruction):
+    pairs = zip(x.reshape(-1, 28, 28), reconstruction.reshape(-1, 28, 28), strict=True)
+    return sum(structural_similarity(*pair, **WINDOWS) for pair in pairs)
 
 
 def error_of_t21(model, data, rng):
@@ -157,12 +162,15 @@ ANSWERS = {
         "wrong": [
             ((plain_mean, ssim, error_on("test")), "last batch is shorter"),
             ((whole_batches, ssim, error_on("test")), "left out"),
-            ((over_batches, ssim_through_the_stack, error_on("test")), "through the batch axis"),
+            ((over_batches, ssim_of_stack, error_on("test")), "through the batch axis"),
+            ((over_batches, lambda x, r: ssim_of_stack(x, r, axis=-1), error_on("test")), "one of the image's own"),
+            ((over_batches, ssim_added_up, error_on("test")), "average over the images"),
             ((over_batches, lambda x, r: structural_similarity(x, r, **WINDOWS), error_on("test")), "for one picture"),
             ((over_batches, ssim, error_on("train", normal=True)), "And the noise should"),
             ((over_batches, ssim, error_on("train")), "used for training"),
             ((over_batches, ssim, error_on("test", normal=True)), "the noise is Gaussian"),
             ((over_batches, ssim, error_on("valid")), "validation images"),
+            ((over_batches, ssim, error_on("valid", normal=True)), "And the scores are reported on data.test"),
             ((over_batches, ssim, error_of_t21), "right for nu = 21 only"),
         ],
     },

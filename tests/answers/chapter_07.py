@@ -64,6 +64,11 @@ def fill_in_place(model, x, missing, eps):
     return np.mean(predictions[len(eps) // 2 :], axis=0)
 
 
+def no_noise(model, x, missing, eps):
+    mu, _ = model.encode(x * ~missing)
+    return sigmoid(model.decode(mu))
+
+
 def codes_averaged(model, x, missing, eps):
     image, codes = np.where(missing, 0, x), []
     for noise in eps:
@@ -73,7 +78,7 @@ def codes_averaged(model, x, missing, eps):
     return sigmoid(model.decode(sum(codes[len(eps) // 2 :]) / (len(eps) // 2)))
 
 
-def feed_back(model, x, missing, eps, put_back=True, first=None, last_only=False, start=0.0, result=lambda p, x, missing: p):
+def feed_back(model, x, missing, eps, put_back=np.invert, first=None, last_only=False, start=0.0, result=lambda p, x, missing: p):
     image = x.copy()
     if start is not None:
         image[missing] = start
@@ -82,8 +87,7 @@ def feed_back(model, x, missing, eps, put_back=True, first=None, last_only=False
         mu, logvar = model.encode(image)
         guess = sigmoid(model.decode(mu + np.exp(logvar) ** 0.5 * eps[i]))
         image = guess.copy()
-        if put_back:
-            image[~missing] = x[~missing]
+        image[put_back(missing)] = x[put_back(missing)]
         if i >= (len(eps) // 2 if first is None else first):
             total, count = total + guess, count + 1
     return guess if last_only else result(total / count, x, missing)
@@ -97,8 +101,8 @@ def each_pixel(logits, x):
     return x * logits - np.maximum(logits, 0) - np.log1p(np.exp(-np.abs(logits)))
 
 
-def log_p_observed(logits, x, missing):
-    return np.array([each_pixel(a, b)[~m].sum() for a, b, m in zip(logits, x, missing, strict=True)])
+def log_p_observed(logits, x, missing, together=np.sum):
+    return np.array([together(each_pixel(a, b)[~m]) for a, b, m in zip(logits, x, missing, strict=True)])
 
 
 def naive(logits, x, missing):
@@ -121,9 +125,12 @@ def one_maximum(log_p_x, log_p_z, log_q):
         return w, 1 / (w**2).sum(axis=0)
 
 
-def never_divided(log_p_x, log_p_z, log_q):
-    log_w = log_p_x + log_p_z - log_q
-    return np.exp(log_w - log_w.max(axis=0)), weights_and_ess(log_p_x, log_p_z, log_q)[1]
+def with_weights(weights):
+    def changed(log_p_x, log_p_z, log_q):
+        log_w = log_p_x + log_p_z - log_q
+        return weights(log_w), weights_and_ess(log_p_x, log_p_z, log_q)[1]
+
+    return changed
 
 
 def with_size(size):
@@ -142,6 +149,12 @@ def ssim_of_batch(x, prediction, axis=None):
     return structural_similarity(x.reshape(-1, 28, 28), prediction.reshape(-1, 28, 28), channel_axis=axis, **WINDOWS)
 
 
+def fills_a_copy(x, missing, prediction):
+    filled = x.copy()
+    filled[missing][:] = prediction[missing]
+    return filled
+
+
 def filled_in(x, missing, prediction):
     return x * ~missing + prediction * missing
 
@@ -155,8 +168,12 @@ def energy(model, x, missing, z, sign=1):
     return -log_p_observed(model.decode(z), x, missing) - sign * model.family.log_prob(z).sum(axis=1)
 
 
+def counts_all(model, x, missing, z):
+    return -each_pixel(model.decode(z), x).sum(axis=1) - model.family.log_prob(z).sum(axis=1)
+
+
 def counts_black(model, x, missing, z):
-    return -each_pixel(model.decode(z), np.where(missing, 0, x)).sum(axis=1) - model.family.log_prob(z).sum(axis=1)
+    return counts_all(model, np.where(missing, 0, x), missing, z)
 
 
 def without_prior(model, x, missing, z):
@@ -211,6 +228,7 @@ ANSWERS = {
     1: {
         "right": (scores,),
         "wrong": [
+            ((change(0, lambda square, missing: square.sum()),), "take the mean, not the sum"),
             ((change(2, lambda square, missing: (square * missing).mean()),), "divide by that of the missing"),
             ((change(2, lambda square, missing: square[~missing].mean()),), "the observed pixels"),
             ((change(2, lambda square, missing: ((square * missing).sum(1) / missing.sum(1)).mean()),), "over each image first"),
@@ -234,6 +252,8 @@ ANSWERS = {
             ((once(spread=1.0),), "variance is passed as standard deviation"),
             ((once(start=lambda x, missing: np.where(missing, x.mean(), x)),), "is expected"),
             ((lambda model, x, missing, eps: one_pass(model, x, missing, eps.mean(axis=0)[None]),), "The codes are averaged"),
+            ((no_noise,), "codes have no noise"),
+            ((lambda model, x, missing, eps: one_pass(model, x, missing, eps[:1]),), "Only one of the draws"),
             ((erase_then_pass,), "`erase_then_pass` has changed `x`"),
             ((lambda model, x, missing, eps: np.where(missing, one_pass(model, x, missing, eps), x),), "imputations"),
         ],
@@ -241,8 +261,10 @@ ANSWERS = {
     3: {
         "right": (feed_back,),
         "wrong": [
-            ((again(put_back=False),), "observed pixels are lost"),
+            ((again(put_back=np.zeros_like),), "observed pixels are lost"),
+            ((again(put_back=np.copy),), "wrong way round when you put pixels back"),
             ((again(first=0),), "over all passes"),
+            ((lambda model, x, missing, eps: feed_back(model, x, missing, eps[:3], first=0),), "first half of the passes"),
             ((again(last_only=True),), "the last pass only"),
             ((again(start=None),), "starts from the whole image"),
             ((again(result=lambda p, x, missing: np.where(missing, p, x)),), "imputations"),
@@ -260,6 +282,7 @@ ANSWERS = {
             ((lambda logits, x, missing: log_p_observed(logits, x, ~missing),), "These are the missing pixels"),
             ((lambda logits, x, missing: each_pixel(logits, x).sum(axis=1),), "All pixels are counted"),
             ((lambda *arguments: -log_p_observed(*arguments),), "minus sign too many"),
+            ((lambda *arguments: log_p_observed(*arguments, together=np.mean),), "the mean over the observed pixels"),
             ((lambda *arguments: log_p_observed(*arguments).sum(),), "One number"),
             ((naive,), "overflows"),
         ],
@@ -270,25 +293,34 @@ ANSWERS = {
             ((lambda log_p_x, log_p_z, log_q: weights_and_ess(log_p_x, log_p_z, -log_q),), "in the denominator"),
             ((lambda log_p_x, log_p_z, log_q: weights_and_ess(log_p_x, log_p_z, 0 * log_q),), "log q is missing"),
             ((lambda log_p_x, log_p_z, log_q: weights_and_ess(log_p_x, 0 * log_p_z, log_q),), "The prior is missing"),
+            ((lambda log_p_x, log_p_z, log_q: weights_and_ess(0 * log_p_x, log_p_z, log_q),), "The likelihood is missing"),
             ((lambda *logs: weights_and_ess(*logs, shift=False),), "subtract the largest log weight"),
             ((lambda *logs: weights_and_ess(*logs, shift=False, axis=1),), "the sum over the images"),
             ((lambda *logs: weights_and_ess(*logs, axis=1),), "After subtracting the maximum you divide"),
-            ((never_divided,), "do not add up to 1 yet"),
+            ((with_weights(lambda log_w: np.exp(log_w - log_w.max(axis=0))),), "do not add up to 1 yet"),
+            ((with_weights(np.exp),), "divide by the sum over its K codes"),
+            ((with_weights(lambda log_w: np.exp(log_w) / np.exp(log_w).sum()),), "each image needs its own sum"),
+            ((with_weights(lambda log_w: log_w - np.log(np.exp(log_w).sum(axis=0))),), "the logarithms of the weights"),
             ((one_maximum,), "the largest log weight of each image"),
             ((with_size(lambda w, ess: 1 / ess),), "this is the sum"),
             ((with_size(lambda w, ess: 1 / w.max(axis=0)),), "largest weight"),
-            ((with_size(lambda w, ess: 1 / (w**2).sum()),), "One size for each image"),
+            ((with_size(lambda w, ess: 1 / (w**2).sum()),), "sum over its codes, axis 0"),
+            ((with_size(lambda w, ess: 1 / (w**2).sum(axis=1)),), "not over axis 1"),
+            ((with_size(lambda w, ess: w.sum(axis=0) ** 2),), "sum of the weights themselves is 1"),
         ],
     },
     6: {
         "right": (mean_ssim, filled_in, energy),
         "wrong": [
             ((ssim_of_batch, filled_in, energy), "reach from one image into the next"),
+            ((lambda *images: ssim_of_batch(*images, axis=1), filled_in, energy), "rows of the pictures"),
             ((lambda *images: ssim_of_batch(*images, axis=2), filled_in, energy), "columns of the pictures"),
             ((metrics.ssim_global, filled_in, energy), "one window for everything"),
             ((mean_ssim, in_place, energy), "Make a copy"),
             ((mean_ssim, lambda x, missing, prediction: filled_in(x, ~missing, prediction), energy), "wrong way round"),
+            ((mean_ssim, fills_a_copy, energy), "fills nothing in"),
             ((mean_ssim, filled_in, counts_black), "count as black"),
+            ((mean_ssim, filled_in, counts_all), "counts all pixels: hand the mask on"),
             ((mean_ssim, filled_in, without_prior), "lacks the prior"),
             ((mean_ssim, filled_in, lambda *arguments: energy(*arguments, sign=-1)), "wrong sign"),
         ],
@@ -300,6 +332,7 @@ ANSWERS = {
             ((lambda x, missing, sigma: blur(x * ~missing, sigma),), "averaged in as black"),
             ((lambda x, missing, sigma: blur(x, sigma) / blur(~missing, sigma),), "has seen the missing pixels"),
             ((lambda x, missing, sigma: np.where(missing, local_mean(x, missing, sigma), x),), "imputations"),
+            ((lambda x, missing, sigma: blur(x * ~missing, sigma) / blur(missing, sigma),), "not of missing ones"),
             ((unguarded,), "0 / 0"),
             ((mask_of_booleans,), "the type it is given"),
             ((lambda *arguments: local_mean(*arguments, blur=blur_rows),), "Blur pictures:"),
@@ -310,7 +343,11 @@ ANSWERS = {
         "right": (paired_interval,),
         "wrong": [
             ((interval(factor=lambda n: 1.959964),), "not 1.96"),
-            ((interval(factor=lambda n: 1.96),), "1.96 is too small"),
+            ((interval(factor=lambda n: 1.96),), "1.96 is too small for 5 seeds"),
+            ((interval(factor=lambda n: 1.96 if n >= 10 else stats.t(n - 1).ppf(0.975)),), "1.96 is too small for 12 seeds"),
+            ((interval(factor=lambda n: stats.norm.ppf(0.975) if n > 6 else stats.t(n - 1).ppf(0.975)),), "With 12 seeds"),
+            ((interval(factor=lambda n: stats.t(n).ppf(0.975)),), "n - 1 degrees of freedom, 4"),
+            ((interval(factor=lambda n: stats.t(4 if n < 10 else n).ppf(0.975)),), "n - 1 degrees of freedom, 11"),
             ((interval(factor=lambda n: stats.t(n - 1).ppf(0.95)),), "2.5 % at each end"),
             ((interval(error=lambda g, t: (t - g).std(ddof=1)),), "divide by sqrt(n)"),
             ((interval(error=lambda g, t: (t - g).std() / np.sqrt(len(t))),), "ddof=1"),

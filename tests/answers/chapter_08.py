@@ -39,14 +39,14 @@ def sampled_ratio(slope, mu, sigma, df):
     return np.std(slope(mu + sigma * t)) / np.std(slope(mu + sigma * normal))
 
 
-def rise(value=lambda mu: mu.mean(axis=0), switch_off=lambda j, d: np.arange(d) == j, of=np.mean):
-    """An ablation. value: what a coordinate is set to; switch_off: which ones."""
+def rise(value=lambda mu: mu.mean(axis=0), switch_off=lambda j, d: np.arange(d) == j, of=np.mean, start=1):
+    """An ablation. value: what a coordinate is set to; switch_off: which ones; start: 0 leaves the cost of the full code in."""
 
     def rise_without(model, x):
         mu, _ = model.encode(x)
         cost = lambda z: of(bernoulli_loss(model.decode(z), x)[0])
         d = mu.shape[1]
-        return [cost(np.where(switch_off(j, d), value(mu), mu)) - cost(mu) for j in range(d)]
+        return [cost(np.where(switch_off(j, d), value(mu), mu)) - start * cost(mu) for j in range(d)]
 
     return rise_without
 
@@ -84,6 +84,15 @@ def power(shift=lambda n, d: np.sqrt(n) * d, quantile=0.975, df=lambda n: n - 1)
     return lambda n, difference, sd: 1 - stats.nct.cdf(stats.t.ppf(quantile, df(n)), df(n), shift(n, difference / sd))
 
 
+def scale_left_at_one(z, df):
+    return -optimize.minimize_scalar(lambda location: -stats.t.logpdf(z - location, df).mean(), (0, 1)).fun
+
+
+def brought_to_scale_one(z, df):
+    _, location, scale = stats.t.fit(z, f0=df)
+    return stats.t.logpdf((z - location) / scale, df).mean()
+
+
 def fit_quality(z, df):
     def minus_quality(parameters):
         return -stats.t.logpdf(z, df, parameters[0], np.exp(parameters[1])).mean()
@@ -110,6 +119,8 @@ ANSWERS = {
             ((lambda z, df: z - (z**3 + z) / (4 * df),), "wrong sign"),
             ((lambda z, df: z + stats.norm.pdf(z) * (z**3 + z) / (4 * df),), "divide by it"),
             ((lambda z, df: z + (z**3 + z) / df,), "left out the 4"),
+            ((lambda z, df: z + (z**3 + z) / (2 * df),), "you have 2 nu"),
+            ((lambda z, df: z * (1 + z**2 / (4 * df)),), "missing from the bracket"),
             ((lambda z, df: z + (z**4 / 4 - z**2 / 2 - 1 / 4) / df,), "integrate it first"),
             ((lambda z, df: z + (z**3 - z) / (4 * df),), "with a plus"),
             ((coupled,), "exact quantile"),
@@ -140,6 +151,7 @@ ANSWERS = {
             ((without_copy,), "makes no copy"),
             ((rise(value=np.zeros_like),), "set to 0"),
             ((rise(of=np.sum),), "take their mean"),
+            ((rise(start=0),), "subtract that of the full code"),
             ((rise(switch_off=lambda j, d: np.arange(d) != j),), "other way round"),
             ((rise(value=lambda mu: mu.mean(axis=1, keepdims=True)),), "axis 0"),
             ((lambda model, x: -np.array(rise()(model, x)),), "signs are turned"),
@@ -154,7 +166,13 @@ ANSWERS = {
             ((interval_with(unpaired(0)),), "Then look at the variance"),
             ((interval_with(factor=lambda n: stats.norm.ppf(0.975)),), "1.96 is too small"),
             ((interval_with(lambda t, g: np.std(t - g) / np.sqrt(len(t))),), "divide by n unless"),
+            (
+                (interval_with(lambda t, g: np.std(t - g) / np.sqrt(len(t)), lambda n: 1.96),),
+                "quantile with n - 1 degrees of freedom. Then look at the variance",
+            ),
             ((interval_with(lambda t, g: np.std(t - g, ddof=1)),), "smaller by the root of n"),
+            ((interval_with(lambda t, g: np.std(t - g, ddof=1) / len(t)),), "by the root of n, not by n"),
+            ((lambda t, gaussian: (np.mean(t - gaussian), t - gaussian, t - gaussian),), "should be one number"),
             ((interval_with(factor=lambda n: stats.t.ppf(0.95, n - 1)),), "quantile at 0.975"),
             ((interval_with(factor=lambda n: stats.t.ppf(0.975, n)),), "n - 1"),
             ((interval_with(unpaired(1), lambda n: stats.t.ppf(0.975, 2 * n - 2)),), "two independent groups"),
@@ -169,18 +187,26 @@ ANSWERS = {
                 (lambda n, difference, sd: stats.t.sf(stats.t.ppf(0.975, n - 1) - np.sqrt(n) * difference / sd, n - 1),),
                 "A t that is shifted",
             ),
+            (
+                (lambda n, difference, sd: 1 - stats.norm.cdf(stats.t.ppf(0.975, n - 1), np.sqrt(n) * difference / sd),),
+                "root of a chi-square is missing",
+            ),
             ((power(shift=lambda n, d: d),), "the root of n is missing"),
             ((power(shift=lambda n, d: n * d),), "in place of its root"),
             ((power(quantile=0.95),), "2.5 % on either side"),
             ((power(df=lambda n: n),), "n - 1 degrees of freedom"),
             ((lambda *given: 1 - power()(*given),), "take 1 minus it"),
             ((lambda *given: 80,), "between 0 and 1"),
+            ((lambda n, difference, sd: np.full(n, 0.8),), "One number is asked for"),
         ],
     },
     7: {
         "right": (fit_quality,),
         "wrong": [
             ((lambda z, df: stats.t.logpdf(z, df).mean(),), "a wide sample then looks heavy-tailed, whatever"),
+            ((scale_left_at_one,), "The location is free"),
+            ((brought_to_scale_one,), "-log(scale), is left out"),
+            ((lambda z, df: stats.norm.logpdf(z, *stats.norm.fit(z)).mean(),), "the fit of a normal"),
             ((lambda z, df: stats.t.logpdf(z, df, z.mean(), z.std()).mean(),), "standard deviation is passed as scale"),
             (
                 (lambda z, df: stats.t.logpdf(z, df, z.mean(), z.std() * np.sqrt((df - 2) / df)).mean(),),

@@ -3,10 +3,11 @@
 import numpy as np
 from scipy import stats
 from scipy.integrate import trapezoid
-from scipy.special import expit
+from scipy.special import expit, logsumexp
 from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
 
+from tvae_lib.data import load_fashion_test
 from tvae_lib.latent import Gaussian, kl_exact, kl_sample
 from tvae_lib.vae_numpy import bernoulli_loss
 
@@ -32,6 +33,7 @@ def weight_with(correct):
         z = mu + np.exp(logvar / 2) * eps
         parts = {
             "prior": family.log_prob(z),
+            "noise": family.log_prob(eps),
             "log_q": family.log_prob(eps) - logvar / 2,
             "log_sigma": logvar / 2,
             "kl": kl_exact(family, mu, logvar),
@@ -59,9 +61,13 @@ def floor(x):
     return -sum(part * np.log(part) for part in inside).sum(axis=1)
 
 
-def floor_with_nan(x):
+def floor_of_each_pixel(x):
     with np.errstate(all="ignore"):
-        return -(x * np.log(x) + (1 - x) * np.log(1 - x)).sum(axis=1)
+        return -(x * np.log(x) + (1 - x) * np.log(1 - x))
+
+
+def floor_with_nan(x):
+    return floor_of_each_pixel(x).sum(axis=1)
 
 
 def threshold(usual, rate):
@@ -79,12 +85,17 @@ def pca_score(train, x, components):
     return np.square((x - center) @ rest).sum(axis=1)
 
 
-def pca_fitted(choose):
+def pca_fitted(choose=lambda train, x: train, together=np.sum):
     def score(train, x, components):
         pca = PCA(components).fit(choose(train, x))
-        return np.square(x - pca.inverse_transform(pca.transform(x))).sum(axis=1)
+        return together(np.square(x - pca.inverse_transform(pca.transform(x))), axis=1)
 
     return score
+
+
+def pca_without_center(train, x, components):
+    axes = PCA(components).fit(train).components_
+    return np.square(x - x @ axes.T @ axes).sum(axis=1)
 
 
 def log_evidence(family, logits, x, z, spacing):
@@ -96,9 +107,15 @@ def log_evidence(family, logits, x, z, spacing):
 def evidence_with(integrand, finish=np.log):
     def wrong(family, logits, x, z, spacing):
         likelihood = np.exp(x @ logits.T - np.logaddexp(0, logits).sum(axis=1))
-        return finish(integrand(likelihood, np.exp(family.log_prob(z)), spacing))
+        with np.errstate(invalid="ignore"):
+            return finish(integrand(likelihood, np.exp(family.log_prob(z)), spacing))
 
     return wrong
+
+
+def spacing_added(family, logits, x, z, spacing):
+    likelihood = [-bernoulli_loss(logits, np.tile(row, (len(z), 1)))[0] for row in x]
+    return logsumexp(likelihood + family.log_prob(z) + spacing, axis=1)
 
 
 def sign_flips(statistic=lambda d: np.abs(d.mean(axis=0)).max(), signs=lambda rng, d: rng.choice([-1, 1], d.shape), real=None):
@@ -113,6 +130,18 @@ def sign_flips(statistic=lambda d: np.abs(d.mean(axis=0)).max(), signs=lambda rn
 def winner_alone(differences, rng, repeats):
     winner = np.argmax(np.abs(differences.mean(axis=0)))
     return stats.ttest_1samp(differences[:, winner], 0).pvalue
+
+
+def one_spread_for_all(differences, rng, repeats):
+    n, images = differences.shape
+    error = differences.std(axis=0, ddof=1).mean() / np.sqrt(n)
+    return min(1, images * 2 * stats.norm.sf(np.abs(differences.mean(axis=0)).max() / error))
+
+
+def above_the_average_repeat(differences, rng, repeats):
+    flipped = rng.choice([-1, 1], (repeats, *differences.shape)) * differences
+    largest = np.abs(flipped.mean(axis=1)).max(axis=1)
+    return np.mean(largest >= largest.mean())
 
 
 def upside_down(digits, rng):
@@ -142,6 +171,10 @@ ANSWERS = {
         "wrong": [
             ((weight_with(lambda p: -p["log_sigma"]), bound), "lacks -log sigma"),
             ((weight_with(lambda p: -2 * p["log_sigma"]), bound), "log sigma has the wrong sign"),
+            ((weight_with(lambda p: p["log_sigma"]), bound), "log sigma is half of logvar"),
+            ((weight_with(lambda p: p["log_q"]), bound), "log q is missing"),
+            ((weight_with(lambda p: p["cost"]), bound), "log p(x | z) is missing"),
+            ((weight_with(lambda p: p["noise"] - p["prior"]), bound), "it is the prior of the code z"),
             ((weight_with(lambda p: 2 * p["log_q"]), bound), "the weight divides by q"),
             ((weight_with(lambda p: 2 * p["cost"]), bound), "minus the cost"),
             ((weight_with(lambda p: p["log_q"] - p["prior"] - p["kl"]), bound), "exact KL"),
@@ -150,6 +183,9 @@ ANSWERS = {
             ((weight_with(lambda p: p["gaussian"] - p["prior"]), bound), "use `family` for both"),
             ((log_weight, lambda log_w: -log_w.mean(axis=0)), "mean of the logarithms"),
             ((log_weight, lambda log_w: bound(log_w) - np.log(len(log_w))), "add log K"),
+            ((log_weight, lambda log_w: -np.log(len(log_w) * np.exp(log_w).sum(axis=0))), "log K has the wrong sign"),
+            ((log_weight, lambda log_w: -np.log(np.exp(log_w).mean())), "one number for all images"),
+            ((log_weight, lambda log_w: np.min(-log_w, axis=0)), "takes the best weight"),
             ((log_weight, lambda log_w: -bound(log_w)), "lacks its minus sign"),
             ((log_weight, lambda log_w: bound(log_w.T)), "axis 0"),
             ((log_weight, naive_bound), "exp(-900) is 0"),
@@ -159,6 +195,7 @@ ANSWERS = {
         "right": (floor,),
         "wrong": [
             ((floor_with_nan,), "0 log 0"),
+            ((floor_of_each_pixel,), "Sum over the pixels of each image"),
             ((lambda x: -np.sum(x * np.log(x), axis=1),), "Both parts count"),
             ((lambda x: -floor(x),), "a cost is positive"),
             ((lambda x: floor(x) / x.shape[1],), "this is their mean"),
@@ -179,6 +216,14 @@ ANSWERS = {
             ((threshold, lambda usual, new, rate: np.mean(new > threshold(new, rate)), pca_score), "whatever they are"),
             ((threshold, lambda usual, new, rate: np.sum(new > threshold(usual, rate)), pca_score), "number of images"),
             ((threshold, lambda usual, new, rate: np.mean(new > np.quantile(usual, rate)), pca_score), "nearly everything"),
+            ((lambda usual, rate: np.quantile(usual, [1 - rate]), share_flagged, pca_score), "should return one number"),
+            (
+                (threshold, lambda usual, new, rate: np.mean(np.append(usual, new) > threshold(usual, rate)), pca_score),
+                "the share of the new ones",
+            ),
+            ((threshold, lambda usual, new, rate: 1 - share_flagged(usual, new, rate), pca_score), "images below the threshold"),
+            ((threshold, share_flagged, pca_without_center), "take the training mean off"),
+            ((threshold, share_flagged, pca_fitted(together=np.mean)), "the mean over the pixels now"),
             ((threshold, share_flagged, pca_fitted(lambda train, x: x)), "to the images that it is to judge"),
             (
                 (threshold, share_flagged, pca_fitted(lambda train, x: np.concatenate([train, x]))),
@@ -193,6 +238,9 @@ ANSWERS = {
             ((evidence_with(lambda p, prior, step: p @ prior),), "counted too often"),
             ((evidence_with(lambda p, prior, step: (p * prior).mean(axis=1)),), "evenly spread"),
             ((evidence_with(lambda p, prior, step: p.mean(axis=1)),), "both missing"),
+            ((evidence_with(lambda p, prior, step: p.sum(axis=1)),), "spacing are both missing."),
+            ((evidence_with(lambda p, prior, step: p @ (np.log(prior) * step)),), "exponentiate its logarithm"),
+            ((spacing_added,), "added where its logarithm"),
             ((evidence_with(lambda p, prior, step: (p * prior).max(axis=1)),), "highest value"),
             ((evidence_with(lambda p, prior, step: p @ (prior * step), finish=np.asarray),), "its logarithm is asked for"),
             ((lambda *given: -log_evidence(*given),), "turn the sign"),
@@ -212,6 +260,10 @@ ANSWERS = {
                 (sign_flips(statistic=lambda d: d.mean(axis=0).max(), real=lambda d: np.abs(d.mean(axis=0)).max()),),
                 "too small",
             ),
+            ((sign_flips(signs=lambda rng, d: rng.integers(-1, 2, d.shape)),), "never 0"),
+            ((one_spread_for_all,), "of 8 sets get a share below 0.05"),
+            ((above_the_average_repeat,), "compared with something else"),
+            ((lambda *given: sign_flips()(*given) > 0.05,), "anything from 0 to 1"),
             ((lambda differences, rng, repeats: 40,), "between 0 and 1"),
             ((lambda differences, rng, repeats: 1 - sign_flips()(differences, rng, repeats),), "overlooks an image"),
         ],
@@ -224,6 +276,7 @@ ANSWERS = {
             ((lambda digits, rng: digits.reshape(-1, 28, 28)[:, ::-1],), "shape of the digits"),
             ((lambda digits, rng: np.clip(digits + np.random.default_rng().random(digits.shape), 0, 1),), "draw from `rng` only"),
             ((lambda digits, rng: 1 - digits,), "inverted"),
+            ((lambda digits, rng: load_fashion_test()[0][: len(digits)],), "fashion"),
             ((lambda digits, rng: np.full_like(digits, np.nan),), "NaN"),
         ],
     },

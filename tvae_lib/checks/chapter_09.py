@@ -176,8 +176,8 @@ def task_5(log_evidence):
             "Prior and spacing are both missing.": logsumexp(likelihood, axis=1),
             "Prior and spacing are both missing; a mean over the grid is no mean over the prior.": logsumexp(likelihood, axis=1)
             - np.log(len(z)),
-            "The logarithm of the prior is multiplied in where the prior itself belongs: exponentiate it.": np.log(
-                np.abs((np.exp(likelihood) * prior * spacing).sum(axis=1))
+            "This is NaN, like the log of a negative number: where you multiply by the prior, exponentiate its logarithm.": (
+                np.full(7, np.nan)
             ),
             "The spacing is added where its logarithm belongs.": logsumexp(likelihood + prior + spacing, axis=1),
             "This is the highest value of the integrand, not its integral.": (likelihood + prior).max(axis=1),
@@ -201,12 +201,12 @@ def task_6(p_of_largest):
         return float(p)
 
     innocent = [p_value(seed) for seed in range(8)]
-    if np.mean(innocent) < 0.1:
+    if np.mean(innocent) < 0.05:
         raise NotYet(
             "Where there is no effect at all it still finds one: the winner was chosen among 200 images. In every repeat take "
             "the largest of *all* images, as was done with the real signs."
         )
-    if sum(p < 0.05 for p in innocent) > 3:
+    if sum(p < 0.05 for p in innocent) > 2:
         raise NotYet(f"Where there is no effect, {sum(p < 0.05 for p in innocent)} of 8 sets get a share below 0.05: too many.")
     found = {sign: p_value(9, effect=sign * 6) for sign in (1, -1)}
     if min(found.values()) > 0.05 and min(innocent) > 0.95:
@@ -224,7 +224,10 @@ def task_6(p_of_largest):
             "the real one."
         )
     if np.mean(innocent) < np.mean([_share(seed, size) for seed in range(8)]) - 0.1:
-        raise NotYet("The shares are too small: take the absolute value in the repeats as well as for the real signs.")
+        raise NotYet(
+            "The shares are too small: take the absolute value in the repeats as well as for the real signs, and signs that are "
+            "never 0."
+        )
     if np.mean(innocent) > 0.95:
         raise NotYet("Where there is no effect the share should be anything from 0 to 1; yours is nearly always 1.")
 
