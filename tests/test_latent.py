@@ -286,3 +286,14 @@ def test_bad_codes_and_noise(family, refuses):
     for bad in (np.zeros((4, 2), int), np.zeros((4, 2), bool), np.zeros((4, 2), complex), np.full((4, 2), "a")):
         with refuses(r"eps must be floating point of shape \(4, 2\)"):
             kl_sample(family, good, good, bad)
+
+
+@pytest.mark.parametrize("family", [Gaussian(), StudentT(3), StudentT(2000)], ids=str)
+def test_exact_kl_of_no_code_and_of_two_precisions(family):
+    assert [part.shape for part in kl_exact_and_grad(family, np.zeros((0, 3)), np.zeros((0, 3)))] == [(0, 3)] * 3
+    mu, logvar = np.array([[0.5, -2.0]]), np.array([[-1.0, 0.3]])
+    expected = kl_exact(family, mu, logvar)
+    for precisions in ((np.float32, float), (float, np.float32), (np.float32, np.float32)):
+        found = kl_exact(family, *(array.astype(dtype) for array, dtype in zip((mu, logvar), precisions, strict=True)))
+        assert found.dtype == np.result_type(*precisions)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
