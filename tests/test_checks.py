@@ -62,6 +62,10 @@ def test_a_right_answer_written_differently_passes(chapter, number, verdict):
     assert verdict(chapter, number, ANSWERS[chapter][number]["right"]) == "correct."
 
 
+LOWER_CASE = re.compile(r"(?:^|[.?] )(?:at|far|for|from|here|in|it|one|only|that|the|there|these|this|what|where|you)\b")
+CAPITALS = re.compile(r"\b(?!ELBO|SSIM|MNIST)[A-Z]{4,}\b|XX")
+
+
 @pytest.mark.parametrize(("chapter", "number", "i"), WRONG)
 def test_a_wrong_answer_gets_its_hint(chapter, number, i, verdict):
     answers, hint = ANSWERS[chapter][number]["wrong"][i]
@@ -69,6 +73,7 @@ def test_a_wrong_answer_gets_its_hint(chapter, number, i, verdict):
     assert said.startswith("not yet. ")
     assert hint in said
     assert said.endswith((".", "?")), "a hint is made of whole sentences"
+    assert not LOWER_CASE.search(said.removeprefix("not yet. ")) and not CAPITALS.search(said), "spelt as sentences are"
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
