@@ -52,6 +52,13 @@ def cases():
         "df = 0.001 is too small: some draws exceed the largest float64",
     )
 
+    yield VAE, (Gaussian,), "family must be an object, got the class Gaussian; call it: Gaussian(...)"
+    yield VAE, (7,), "family must have the methods sample, log_prob and score, got 7 without sample, log_prob, score"
+    yield VAE, (Gaussian(), (784,)), "sizes must be at least two positive whole numbers, images first, latent last, got (784,)"
+    yield VAE, (Gaussian(), (784, 3), 0, np.float16), "dtype must be one of float32, float64, got"
+    yield vae_numpy.check_kl, ("both", Gaussian()), 'kl must be "exact", "sample" or None, got \'both\''
+    hint = 'int has no method kl_exact_and_grad(mu, logvar); kl="sample" does without'
+    yield vae_numpy.check_kl, ("exact", 7), f'kl="exact" is not possible: {hint}'
     yield MODEL.encode, (RAGGED,), f"images {NO_ARRAY}"
     yield MODEL.encode, (X[:, 1:],), "images must have shape (n, 784), got (2, 783)"
     yield MODEL.encode, (X + 1,), "pixels must lie in [0, 1], got values from 1.5 to 1.5"
@@ -131,6 +138,12 @@ def test_gradients_keep_the_models_precision():
     _, grads = VAE(Wide(), (784, 5, 3), kl="exact").loss_and_grad(X, NOISE)
     assert {value.dtype for value in grads.values()} == {np.dtype(np.float32)}
     assert vae_numpy.VAE(Wide(), (784, 5, 3)).kl == "sample"
+
+
+def test_the_seed_is_0_unless_another_is_given():
+    for name, value in VAE(Gaussian(), (784, 5, 3)).params.items():
+        np.testing.assert_array_equal(value, VAE(Gaussian(), (784, 5, 3), rng=0).params[name])
+    assert vae_numpy.check_kl("sample", 7) == "sample"
 
 
 def test_errors_are_averaged_in_double_precision():
