@@ -78,19 +78,26 @@ def test_a_wrong_answer_gets_its_hint(chapter, number, i, verdict):
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_every_hint_for_a_mistake_is_given_to_some_wrong_answer(chapter, verdict, monkeypatch):
-    offered = set()
+    offered, names = set(), set()
 
     def remember(answer, expected, what="the result", mistakes=None, rtol=1e-6):
         offered.update(mistakes or {})
+        names.add(what)
         return expect(answer, expected, what, mistakes, rtol)
 
+    def remember_parts(answer, *what):
+        names.update(what)
+        return parts(answer, *what)
+
     monkeypatch.setattr(CHECKS[chapter], "expect", remember)
+    monkeypatch.setattr(CHECKS[chapter], "parts", remember_parts, raising=False)
     given = [
         verdict(chapter, number, answers)
         for number, cases in ANSWERS[chapter].items()
         for answers in [cases["right"], *(answers for answers, _ in cases["wrong"])]
     ]
     assert not [hint for hint in offered if not any(hint in said for said in given)]
+    assert not [name for name in names if not isinstance(name, str) or CAPITALS.search(name) or name.isupper()]
 
 
 def raises(*arguments):
