@@ -206,7 +206,7 @@ def task_6(p_of_largest):
             "Where there is no effect at all it still finds one: the winner was chosen among 200 images. In every repeat take "
             "the largest of *all* images, as was done with the real signs."
         )
-    if sum(p < 0.05 for p in innocent) > 2:
+    if sum(p < 0.05 for p in innocent) > 2 or np.mean(innocent) < 0.1:
         raise NotYet(f"Where there is no effect, {sum(p < 0.05 for p in innocent)} of 8 sets get a share below 0.05: too many.")
     found = {sign: p_value(9, effect=sign * 6) for sign in (1, -1)}
     if min(found.values()) > 0.05 and min(innocent) > 0.95:
