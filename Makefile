@@ -28,9 +28,9 @@ test: $(VENV)/.dev lint book $(AXE)
 	$(BIN)/pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile book/*.ipynb book/workbooks/teacher/*.ipynb
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/python tests/check_notebooks.py book/*.ipynb book/workbooks/*/*.ipynb
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/python tools/check_notebooks.py book/*.ipynb book/workbooks/*/*.ipynb
 	$(BIN)/codespell
-	$(BIN)/python -m tvae_lib.checks.workbooks --check
+	$(BIN)/python tools/make_workbooks.py --check
 
 # The lower end of every range in the requirements, in an environment of its own (6 GB); a fresh .venv has the upper ends.
 lowest:
@@ -39,13 +39,13 @@ lowest:
 
 mutants: $(VENV)/.dev
 	$(BIN)/python -m pip install -q 'mutmut>=3.8,<4'
-	$(BIN)/python tests/mutants.py
+	$(BIN)/python tools/mutants.py
 
 lab: $(VENV)/.book
 	$(BIN)/jupyter lab book
 
 workbooks: $(VENV)/.book
-	$(BIN)/python -m tvae_lib.checks.workbooks
+	$(BIN)/python tools/make_workbooks.py
 
 results: $(VENV)/.book
 	$(BIN)/python -m tvae_lib.experiments --jobs 2

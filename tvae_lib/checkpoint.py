@@ -3,7 +3,6 @@
 A file is written under a temporary name and then renamed, so a reader never sees half of one. Pickles are never loaded.
 """
 
-import glob
 import json
 import os
 import zlib
@@ -13,36 +12,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from tvae_lib.files import write_atomically
 from tvae_lib.inputs import check_dtype, said
 from tvae_lib.latent import Gaussian, StudentT
 from tvae_lib.vae_numpy import VAE, check_family
 
 FORMAT = "tvae-1"
-
-
-def write_atomically(path, data):
-    """Write bytes to `path` so that it holds either its old content or all of the new."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk does not say which file had no room
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove_leftovers(path):
-    """Remove what processes that were killed while they wrote `path` have left; for the one process that may write it now."""
-    path = Path(path)
-    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        temporary.unlink(missing_ok=True)
 
 
 def describe(model):

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from tvae_lib import checkpoint as checkpoints
 from tvae_lib.data import batches, check_batch_size
+from tvae_lib.files import remove_leftovers
 from tvae_lib.inputs import check_rng, real_array, said, whole
 from tvae_lib.vae_numpy import check_images
 
@@ -99,7 +100,7 @@ def fit(model, train, valid, *, epochs, batch_size, lr, seed, checkpoint=None, p
     run["train_crc"] = zlib.crc32(np.ascontiguousarray(train))
     history = History()
     if checkpoint is not None:
-        checkpoints.remove_leftovers(checkpoint)
+        remove_leftovers(checkpoint)
         if Path(checkpoint).exists():
             history = _resume(model, checkpoint, run)
     params = model.params

@@ -10,10 +10,10 @@ from pages import END, HOME, RIGHT, find, next_frame, one, open_at, wait, write_
 from scipy.special import expit
 
 from tvae_lib.data import load_mnist
-from tvae_lib.experiments import load_model
 from tvae_lib.interactive import latent_explorer, playground
+from tvae_lib.interactive.page_weights import rounded
 from tvae_lib.latent import kl_exact
-from tvae_lib.page_weights import rounded
+from tvae_lib.results import load_model
 
 # Read from a copy: Chromium complains of a canvas that is read again and again.
 GREYS = """

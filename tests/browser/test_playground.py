@@ -8,9 +8,9 @@ from pages import END, HOME, LEFT, RIGHT, check_still_without_scripts, find, nex
 
 from tvae_lib import impute
 from tvae_lib.data import load_mnist
-from tvae_lib.experiments import load_model
 from tvae_lib.interactive import playground
-from tvae_lib.page_weights import rounded
+from tvae_lib.interactive.page_weights import rounded
+from tvae_lib.results import load_model
 
 DOWN, SPACE = "\ue015", " "
 METHODS = {"single": impute.single_pass, "gibbs": impute.pseudo_gibbs, "code": impute.latent_map}

@@ -112,7 +112,7 @@ def record_of(run):
 
 
 def stored(path, record):
-    experiments._write(path, record)
+    experiments.write_record(path, record)
     return path.read_bytes()
 
 

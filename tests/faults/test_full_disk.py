@@ -27,7 +27,7 @@ def save_weights(path):
 
 
 def write_result(path):
-    experiments._write(path, RECORD)
+    experiments.write_record(path, RECORD)
 
 
 def write_table(path):
@@ -46,7 +46,7 @@ def write_grades(path):
 @pytest.mark.parametrize("write", [save_checkpoint, save_weights, write_result, write_table, write_grades])
 def test_the_old_file_stays_and_the_error_is_one_line(tmp_path, write):
     path = tmp_path / "runs.csv"
-    experiments._write(tmp_path / "runs" / "baselines-0.json", RECORD)  # what the table is made of
+    experiments.write_record(tmp_path / "runs" / "baselines-0.json", RECORD)  # what the table is made of
     for i in range(9):
         student = tmp_path / "class" / f"student-{i}.ipynb"
         student.parent.mkdir(exist_ok=True)

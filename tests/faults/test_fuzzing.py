@@ -112,6 +112,6 @@ def test_mutated_results(tmp_path):
     for seed in (0, 1):
         path = tmp_path / f"baselines-{seed}.json"
         scores = [[metric, "random", "zero", seed + 1 / 3] for metric in ("mse_missing", "mse_prediction")]
-        trials.experiments._write(path, {"seed": seed, "baselines": True, "provenance": {"numpy": "2.0"}, "scores": scores})
+        trials.experiments.write_record(path, {"seed": seed, "baselines": True, "provenance": {"numpy": "2.0"}, "scores": scores})
         contents.append(path.read_bytes())
     assert fuzz(tmp_path / "baselines-0.json", read, *contents, seed=7, count=4000) > 3800

@@ -1,0 +1,471 @@
+"""The long runs, rehearsed on a few images: protocol, files, resuming, scores, and the command line."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from filelock import FileLock
+
+from tvae_lib import checkpoint, experiments, impute, metrics, outliers
+from tvae_lib.data import load_fashion_test
+from tvae_lib.experiments import Run
+from tvae_lib.latent import Gaussian, StudentT, kl_exact
+from tvae_lib.train import fit
+from tvae_lib.vae_numpy import VAE
+
+
+@pytest.fixture
+def few_images(mnist, monkeypatch):
+    """The same code on 1,000 training, 40 validation and 60 test images."""
+    few = SimpleNamespace(train=mnist.train[:1000], valid=mnist.valid[:40], test=mnist.test[:60])
+    few.train_labels, few.test_labels = mnist.train_labels[:1000], mnist.test_labels[:60]
+    monkeypatch.setattr(experiments, "load_mnist", lambda: few)
+    monkeypatch.setattr(experiments, "DRAWS", 3)
+    return few
+
+
+def test_protocol_is_the_source_project_s():
+    assert experiments.PROTOCOL == {"epochs": 300, "batch_size": 500, "lr": 0.005}
+    assert (experiments.DRAWS, experiments.MISSING_FRACTION) == (30, 0.3)
+    runs = experiments.sweep()
+    assert len({run.name for run in runs}) == len(runs) and all(run.epochs == 300 for run in runs)
+    for df in (0, 21):
+        assert [run.seed for run in runs if run.df == df and run.backend == "numpy"] == list(range(10))
+    for df in (3, 5, 10, 50, 200):
+        assert [run.seed for run in runs if run.df == df] == [0, 1, 2]
+
+
+def test_studies_are_shorter_and_alike():
+    runs = experiments.studies()
+    assert len({run.name for run in runs + experiments.sweep()}) == len(runs) + len(experiments.sweep())
+    settings = lambda run: (run.epochs, run.batch_size, run.lr, run.test_images, run.ships_weights)
+    for epochs in (60, 240, 960):
+        study = f"{epochs}" if epochs > 60 else ""
+        answers = [run for run in runs if run.study in ("heavy" + study, "light" + study)]
+        assert {settings(run) for run in answers} == {(epochs, 100, 0.05, 5000, False)}
+        assert {(run.study[:5], str(run.abilities)) for run in answers} <= {("heavy", "StudentT(df=3)"), ("light", "Gaussian()")}
+    assert {settings(run) for run in runs if run.study == "without"} == {(20, 100, 0.005, 2000, False)}
+    assert {settings(run) for run in runs if run.study == "warm"} == {(20, 500, 0.005, 1000, False)}
+    others = [run for run in runs if not run.abilities and run.study not in ("without", "warm")]
+    assert {settings(run) for run in others} == {(20, 100, 0.005, 1000, False)}
+    assert 20 * (55_000 // 100) == 100 * (55_000 // 500)  # as many steps as 100 epochs of the protocol
+    for study in ("heavy", "light"):
+        for df in (0, 3, 21):
+            assert [run.seed for run in runs if (run.df, run.study) == (df, study)] == list(range(10))
+    for study in ("heavy240", "heavy960", "light960"):
+        for df in (0, 3):
+            assert [run.seed for run in runs if (run.df, run.study) == (df, study)] == list(range(5))
+    assert [(run.df, run.seed) for run in runs if run.study == "warm"] == [(df, seed) for seed in range(5) for df in (3, 0)]
+    for study in ("exact", "sample", "without", "foreign1", "foreign5", "foreign10"):
+        for df in (0, 21):
+            assert [run.seed for run in runs if (run.df, run.study) == (df, study)] == list(range(5))
+    assert {run.kl for run in runs if run.study != "sample"} == {"exact"} and Run(0, 0, study="sample").kl == "sample"
+    assert Run(21, 0).kl is None and Run(21, 3, study="exact").name == "t21-numpy-3-exact"
+
+
+def test_training_data_of_the_studies(mnist):
+    images, valid = experiments.training_data(Run(0, 4, study="without"), mnist)
+    assert len(images) == np.sum(mnist.train_labels != 4) and len(valid) == np.sum(mnist.valid_labels != 4)
+    assert not {image.tobytes() for image in mnist.train[mnist.train_labels == 4][:100]} & {image.tobytes() for image in images}
+    fashion = {image.tobytes() for image in load_fashion_test()[0][2000:]}
+    scored = {image.tobytes() for image in outliers.unusual_images(mnist.test[:2000])["fashion"]}
+    for study, share in (("foreign1", 0.01), ("foreign10", 0.1)):
+        (images, valid), (other, _) = (experiments.training_data(Run(0, seed, study=study), mnist) for seed in (0, 1))
+        assert valid is mnist.valid
+        assert images.shape == mnist.train.shape and images.dtype == np.float32
+        replaced = np.flatnonzero((images != mnist.train).any(axis=1))
+        assert len(replaced) == round(share * len(images))
+        assert {images[i].tobytes() for i in replaced} <= fashion - scored
+        assert (np.diff(replaced) > 1).mean() > 0.8 and (images != other).any()
+    assert experiments.training_data(Run(0, 0), mnist)[0] is mnist.train
+    people, few = experiments.training_data(Run(21, 0, study="heavy"), mnist)
+    assert people.shape == (10_000, 50) and few.shape == (1000, 50) and set(np.unique(people)) == {0, 1}
+    again = experiments.training_data(Run(0, 0, study="heavy"), mnist)[0]
+    np.testing.assert_array_equal(people, again)  # both models learn from the same people
+    right = lambda study: experiments.training_data(Run(0, 0, study=study), mnist)[0].sum(axis=1)
+    know_all_or_nothing = lambda study: np.isin(right(study), (0, 50)).mean()
+    assert know_all_or_nothing("heavy") > 5 * know_all_or_nothing("light")
+
+
+def test_a_warm_start_begins_with_the_gaussian_s_weights():
+    model, gaussian = experiments._new_model(Run(3, 1, study="warm")), experiments.load_model("gaussian", 1)
+    assert model.family.df == 3 and model.kl == "exact"
+    for name, value in gaussian.params.items():
+        np.testing.assert_array_equal(model.params[name], value)
+    assert (
+        experiments._new_model(Run(3, 1, study="exact")).params["encoder.0.weight"] != gaussian.params["encoder.0.weight"]
+    ).any()
+
+
+def test_outlier_scores(few_images):
+    model, test = VAE(StudentT(21), rng=1), few_images.test
+    rows = experiments.score_run(Run(21, 2, study="without"), model, few_images)
+    scores = {row[:3]: row[3] for row in rows}
+    known = few_images.test_labels != 2
+    assert len(scores) == len(rows) and {row[:3] for row in experiments.score(model, 2, test)} < set(scores)
+    usual = outliers.unusualness(model, test[known], seed=2)
+    assert scores["test_bound", "", ""] == pytest.approx(usual["bound"].mean(), rel=1e-6)
+    sets = {**outliers.unusual_images(test[known], 2), "left out": test[~known]}
+    for name, images in sets.items():
+        unusual = outliers.unusualness(model, images, seed=2)
+        for score in ("reconstruction", "kl", "negative_elbo", "bound"):
+            better = unusual[score][:, None] > usual[score]
+            assert scores["auc", name, score] == pytest.approx(better.mean(), abs=1e-6), (name, score)
+    assert not [row for row in experiments.score_run(Run(21, 2), model, few_images) if row[1] == "left out"]
+
+
+def test_names_of_runs():
+    assert Run(0, 3).name == "gaussian-numpy-3" and Run(0, 3).family.__class__ is Gaussian
+    assert Run(21, 0).model == "t21" and Run(2.1, 0, "torch").name == "t2.1-torch-0"
+    assert isinstance(Run(21, 0).family, StudentT) and Run(21, 0).family.df == 21
+
+
+def test_masks_of_a_seed():
+    first, again, other = (experiments.test_masks(seed, n=200) for seed in (1, 1, 2))
+    assert list(first) == ["random", "squares"]
+    for kind in first:
+        assert first[kind].shape == (200, 784) and first[kind].dtype == bool
+        np.testing.assert_array_equal(first[kind], again[kind])
+        assert (first[kind] != other[kind]).any()
+    assert first["random"].sum() == round(0.3 * 200 * 784)
+
+
+def test_scores_are_what_their_names_say(few_images):
+    model, test = VAE(StudentT(21), rng=1), few_images.test
+    rows = experiments.score(model, 5, test)
+    scores = {row[:3]: row[3] for row in rows}
+    assert len(scores) == len(rows) and all(type(value) is float for value in scores.values())
+    mu, logvar = model.encode(test)
+    per_dimension = kl_exact(model.family, mu, logvar).mean(axis=0)
+    np.testing.assert_allclose(
+        [scores[f"kl_dimension_{i}", "", ""] for i in range(10)], sorted(per_dimension, reverse=True), rtol=1e-6
+    )
+    assert scores["active_units", "", ""] == np.sum(np.var(mu, axis=0) > 0.01)
+    eps = np.random.default_rng(5).standard_t(21, (60, 10))
+    assert scores["test_loss", "", ""] == pytest.approx(model.loss(test, eps).total, rel=1e-5)
+    assert scores["reconstruction_mse", "", ""] == pytest.approx(metrics.mse(test, model.reconstruct(test, eps)), rel=1e-5)
+    for kind, missing in experiments.test_masks(5, 60).items():
+        for method in experiments.METHODS:
+            prediction = method(model, test, missing, draws=3, seed=5)
+            filled = np.where(missing, prediction, test)
+            expected = {
+                "mse_prediction": np.mean((prediction - test) ** 2),
+                "mse_imputation": np.mean((filled - test) ** 2),
+                "mse_missing": np.mean((prediction - test)[missing] ** 2),
+                "ssim_global_prediction": metrics.ssim_global(test, prediction),
+                "ssim_global_imputation": metrics.ssim_global(test, filled),
+                "ssim_imputation": metrics.ssim(test, filled),
+            }
+            for metric, value in expected.items():
+                assert scores[metric, kind, method.__name__] == pytest.approx(value, rel=1e-4), (metric, kind, method)
+        for name, method in {"floor": impute.single_pass, "floor_latent_map": impute.latent_map}.items():
+            floor = method(model, test, np.zeros_like(missing), draws=3, seed=5)
+            assert scores["mse_missing", kind, name] == pytest.approx(metrics.mse_missing(test, floor, missing), rel=1e-5)
+        ess = impute.importance_and_ess(model, test, missing, draws=3, seed=5)[1]
+        assert scores["ess_median", kind, "importance"] == pytest.approx(np.median(ess), rel=1e-5)
+
+
+def test_execute_trains_scores_and_ships(few_images, tmp_path):
+    run = Run(21, 2, epochs=2)
+    path = experiments.execute(run, tmp_path, progress=False)
+    record = json.loads(path.read_text())
+    assert path == tmp_path / "runs" / "t21-numpy-2.json"
+    assert {key: record[key] for key in ("df", "seed", "backend", "epochs")} == {
+        "df": 21,
+        "seed": 2,
+        "backend": "numpy",
+        "epochs": 2,
+    }
+    assert record["protocol"] == {"epochs": 2, "batch_size": 500, "lr": 0.005}
+    assert {"date", "commit", "python", "numpy", "scipy", "machine"} <= set(record["provenance"])
+    assert record["provenance"]["numpy"] == np.__version__
+
+    model = VAE(StudentT(21), rng=2)
+    options = {"epochs": 2, "batch_size": 500, "lr": 0.005, "seed": 2, "progress": False}
+    history = fit(model, few_images.train, few_images.valid, **options)
+    np.testing.assert_allclose(record["history"]["loss"], history.loss, atol=1e-5)
+    np.testing.assert_allclose(record["history"]["valid_kl"], history.valid_kl, atol=1e-5)
+
+    weights = tmp_path / "weights" / "t21-numpy-2.safetensors"
+    _, params, _ = checkpoint.read(weights)
+    for name, value in model.params.items():
+        np.testing.assert_array_equal(params[name], value.astype(np.float16))
+    # What is scored is what is shipped.
+    again = experiments.score(checkpoint.load(weights), 2, few_images.test)
+    assert [tuple(row) for row in record["scores"]][: len(again)] == again
+    assert not (tmp_path / "work" / "t21-numpy-2.safetensors").exists()
+
+
+def test_a_finished_run_is_not_repeated(few_images, tmp_path, monkeypatch):
+    path = experiments.execute(Run(0, 0, epochs=1), tmp_path, progress=False)
+    written = path.stat().st_mtime_ns
+    monkeypatch.setattr(experiments, "fit", None)  # would fail if called
+    assert experiments.execute(Run(0, 0, epochs=1), tmp_path, progress=False) == path
+    assert path.stat().st_mtime_ns == written
+
+
+def test_an_interrupted_run_ends_with_the_same_numbers(few_images, tmp_path, monkeypatch):
+    class PowerCutError(Exception):
+        pass
+
+    run, real_save, saves = Run(3, 1, epochs=3), checkpoint.save, []
+
+    def save_twice(*arguments, **options):
+        if len(saves) == 2:
+            raise PowerCutError
+        saves.append(real_save(*arguments, **options))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save", save_twice)
+        with pytest.raises(PowerCutError):
+            experiments.execute(run, tmp_path / "cut", progress=False)
+    assert len(saves) == 2 and not (tmp_path / "cut" / "runs").exists()
+    records = [experiments.read_record(experiments.execute(run, tmp_path / name, progress=False)) for name in ("cut", "whole")]
+    for record in records:
+        record["history"].pop("seconds")
+    assert records[0] == records[1]
+
+
+@pytest.mark.parametrize("run, ships", [(Run(0, 5), False), (Run(21, 4), True), (Run(3, 0), True), (Run(3, 1), False)], ids=str)
+def test_only_the_first_seeds_ship_weights(few_images, tmp_path, run, ships):
+    assert run.ships_weights == ships
+    if not ships:
+        experiments.execute(dataclasses.replace(run, epochs=1), tmp_path, progress=False)
+        assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_scoring_again_needs_no_training(few_images, tmp_path, monkeypatch):
+    run = Run(21, 0, epochs=1)
+    path = experiments.execute(run, tmp_path, progress=False)
+    first = experiments.read_record(path)
+    monkeypatch.setattr(experiments, "fit", None)  # would fail if called
+    experiments.write_record(path, {**first, "scores": [["test_loss", "", "", 0.0]]})
+    again = experiments.read_record(experiments.score_again(run, tmp_path))
+    assert "commit" in again.pop("scored") and again == first
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(few_images, tmp_path):
+    (tmp_path / "work").mkdir()
+    run = Run(0, 0, epochs=1)
+    with FileLock(tmp_path / "work" / "gaussian-numpy-0.lock"):
+        other = subprocess.run(
+            [sys.executable, "-c", f"from tvae_lib.experiments import *; print(execute(Run(0, 0, epochs=1), {str(tmp_path)!r}))"],
+            capture_output=True,
+            text=True,
+        )
+        assert other.stdout == "None\n"
+        assert not list(tmp_path.glob("*/*.json")) and not list(tmp_path.rglob("*.safetensors"))
+    assert experiments.execute(run, tmp_path, progress=False).exists()
+
+
+def test_bars_get_lines_of_their_own(tmp_path):
+    with experiments._free_line(tmp_path) as first, experiments._free_line(tmp_path) as second:
+        assert (first, second) == (1, 2)
+    with experiments._free_line(tmp_path) as again:
+        assert again == 1
+
+
+def test_a_diverging_run_is_recorded_as_failed(few_images, tmp_path):
+    for lr in (10, 1e30):
+        path = experiments.execute(Run(3, 0, epochs=5, lr=lr), tmp_path / str(lr), progress=False)
+        record = json.loads(path.read_text())
+        assert "learning rate" in record["failed"] and record["scores"] == []
+        assert len(experiments.collect(tmp_path / str(lr))) == 0
+
+
+def test_the_table(few_images, tmp_path):
+    runs = [Run(df, seed, epochs=1) for df in (0, 21) for seed in (0, 1)]
+    for run in runs:
+        experiments.execute(run, tmp_path, progress=False)
+    table = experiments.collect(tmp_path)
+    assert list(table.columns) == ["model", "nu", "seed", "backend", "study", "metric", "mask", "method", "value"]
+    assert set(zip(table.model, table.nu, table.seed, strict=True)) == {
+        ("gaussian", np.inf, 0),
+        ("gaussian", np.inf, 1),
+        ("t21", 21, 0),
+        ("t21", 21, 1),
+    }
+    key = ["model", "seed", "backend", "metric", "mask", "method"]
+    assert not table.duplicated(key).any()
+    record = json.loads((tmp_path / "runs" / "t21-numpy-1.json").read_text())
+    mine = table[(table.model == "t21") & (table.seed == 1)]
+    assert len(mine) == len(record["scores"])
+    np.testing.assert_allclose(mine.value, [row[3] for row in record["scores"]], rtol=1e-6)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "runs.csv", keep_default_na=False), table)
+
+
+def test_baselines_are_scored_once(few_images, tmp_path, monkeypatch):
+    path = experiments.execute_baselines(1, tmp_path)
+    table = experiments.collect(tmp_path)
+    assert set(table.model) == {"baseline"} and set(table.seed) == {1} and set(table.method) == set(experiments.BASELINES)
+    missing = experiments.test_masks(1, 60)["squares"]
+    stored = table.set_index(["metric", "mask", "method"]).value
+    assert stored["mse_missing", "squares", "zero"] == pytest.approx(np.mean(few_images.test[missing] ** 2), rel=1e-5)
+    monkeypatch.setattr(experiments, "score_baselines", None)
+    assert experiments.execute_baselines(1, tmp_path) == path
+
+
+def test_reading_what_was_shipped(few_images, tmp_path, monkeypatch, refuses):
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    experiments.execute(Run(21, 0, epochs=2), tmp_path, progress=False)
+    assert len(experiments.load_history("t21")["loss"]) == 2
+    model = experiments.load_model("t21")
+    assert repr(model.family) == "StudentT(df=21)" and model.sizes == (784, 400, 128, 10)
+    with refuses("no weights are shipped for model 't7' with seed 0; there are t21-numpy-0"):
+        experiments.load_model("t7")
+    shutil.copy(tmp_path / "runs" / "t21-numpy-0.json", tmp_path / "runs" / "half.json.tmp")
+    assert set(experiments.collect(tmp_path).model) == {"t21"}
+
+
+# The command line
+
+
+def test_quick_runs_everything_into_its_own_folder(few_images, tmp_path, capsys):
+    experiments.main(["--quick", "--results", str(tmp_path)])
+    assert sorted(path.stem for path in tmp_path.glob("quick/runs/*.json")) == [
+        "gaussian-numpy-0",
+        "t21-numpy-0",
+        "t21-torch-0",
+        "t3-numpy-0",
+    ]
+    table = pd.read_csv(tmp_path / "quick" / "runs.csv", keep_default_na=False)
+    assert set(table.model) == {"gaussian", "t3", "t21"}
+    assert [path.name for path in tmp_path.iterdir()] == ["quick"]
+    assert "finished t3-numpy-0" in capsys.readouterr().err
+
+
+def test_only_some_models(few_images, tmp_path):
+    experiments.main(["--quick", "--only", "t3", "--results", str(tmp_path)])
+    assert [path.stem for path in tmp_path.glob("quick/runs/*.json")] == ["t3-numpy-0"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--only", "t7"], "'t7' is not one of gaussian, t10, t200, t21, t3, t5, t50"),
+        (
+            ["--study", "cold"],
+            "'cold' is not one of exact, foreign1, foreign10, foreign5, heavy, heavy240, heavy960, light, light960, "
+            "protocol, sample, warm, without",
+        ),
+        (["--jobs", "0"], "--jobs must be 1 or more, got 0"),
+        (["--fast"], "--fast"),
+    ],
+)
+def test_bad_arguments(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        experiments.main(arguments)
+    assert stopped.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_help(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        experiments.main(["--help"])
+    assert stopped.value.code == 0
+    shown = capsys.readouterr().out
+    assert "--quick" in shown and "--jobs" in shown and os.sep + "work" not in shown
+
+
+def test_a_finished_sweep_has_nothing_to_do(few_images, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(experiments, "sweep", lambda: [Run(0, 0, epochs=1)])
+    monkeypatch.setattr(experiments, "studies", list)
+    monkeypatch.setattr(experiments, "BASELINE_SEEDS", 1)
+    experiments.main(["--results", str(tmp_path)])
+    table = (tmp_path / "runs.csv").read_text()
+    monkeypatch.setattr(experiments, "execute", None)
+    experiments.main(["--results", str(tmp_path)])
+    assert (tmp_path / "runs.csv").read_text() == table
+    experiments.main(["--score-again", "--results", str(tmp_path)])
+    assert (tmp_path / "runs.csv").read_text() == table
+
+
+def test_a_dask_cluster_of_two_workers(tmp_path, monkeypatch):
+    """Two workers, each a process, share two runs: on all of MNIST, since they cannot see the few images of other tests."""
+    from distributed import LocalCluster
+
+    monkeypatch.setattr(experiments, "rehearsal", lambda: [Run(df, 0, epochs=1, test_images=50) for df in (0, 21)])
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path / "dask") as cluster:
+        experiments.main(["--quick", "--dask", cluster.scheduler_address, "--results", str(tmp_path)])
+    table = pd.read_csv(tmp_path / "quick" / "runs.csv", keep_default_na=False)
+    assert set(table.model) == {"gaussian", "t21"}
+    for model in ("gaussian", "t21"):
+        assert (tmp_path / "quick" / "weights" / f"{model}-numpy-0.safetensors").exists()
+
+
+def test_files_come_from_workers_that_share_no_folder(few_images, tmp_path, monkeypatch):
+    """The worker's repository lies elsewhere: what it sends back is written here."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    monkeypatch.setattr(experiments, "rehearsal", lambda: [Run(21, 0, epochs=1), Run(21, 7, epochs=1)])
+    on_this_machine, seen = experiments._execute_anywhere, []
+
+    def on_the_worker(run, results, progress):
+        seen.append(results)
+        with monkeypatch.context() as patched:
+            patched.setattr(experiments, "RESULTS", there)
+            return on_this_machine(run, results, progress)
+
+    monkeypatch.setattr(experiments, "_execute_anywhere", on_the_worker)
+    monkeypatch.setattr(experiments, "RESULTS", here)
+    experiments.main(["--quick", "--results", str(here)])
+    assert [path.as_posix() for path in seen] == ["quick", "quick"]
+    for path in ("runs/t21-numpy-0.json", "runs/t21-numpy-7.json", "weights/t21-numpy-0.safetensors"):
+        assert (here / "quick" / path).read_bytes() == (there / "quick" / path).read_bytes()
+    assert not (here / "quick" / "work" / "t21-numpy-0.lock").exists()
+
+
+def test_which_files_are_sent(few_images, tmp_path):
+    runs = [Run(21, 0, epochs=1), Run(21, 7, epochs=1)]
+    for run in runs:
+        name, files = experiments._execute_anywhere(run, tmp_path, progress=False)
+        expected = [f"runs/{name}.json"] + [f"weights/{name}.safetensors"] * run.ships_weights
+        assert name == run.name and list(files) == expected
+        assert all((tmp_path / path).read_bytes() == content for path, content in files.items())
+
+
+# What the repository ships
+
+SHIPPED = [
+    name for name in ("gaussian-numpy-0", "t21-numpy-0") if (experiments.RESULTS / "weights" / f"{name}.safetensors").exists()
+]
+
+
+@pytest.mark.skipif(not SHIPPED, reason="no results are shipped yet")
+@pytest.mark.parametrize("name", SHIPPED or ["none"])
+def test_shipped_weights_give_the_table_s_numbers(mnist, name):
+    model_name, backend, seed = name.split("-")
+    model, seed = experiments.load_model(model_name, int(seed)), int(seed)
+    table = experiments.load_scores()
+    assert set(table[table.model == "t3"].nu) == {3.0} and np.isnan(table[table.model == "baseline"].nu).all()
+    mine = table[(table.model == model_name) & (table.seed == seed) & (table.backend == backend) & (table.study == "")]
+    stored = mine.set_index(["metric", "mask", "method"]).value.to_dict()
+    eps = model.family.sample(np.random.default_rng(seed), (10_000, 10))
+    assert metrics.mse(mnist.test, model.reconstruct(mnist.test, eps)) == pytest.approx(
+        stored["reconstruction_mse", "", ""], rel=1e-4
+    )
+    mu, logvar = model.encode(mnist.test)
+    assert np.sum(mu.var(axis=0) > 0.01) == stored["active_units", "", ""]
+    assert kl_exact(model.family, mu, logvar).mean(axis=0).max() == pytest.approx(stored["kl_dimension_0", "", ""], rel=1e-4)
+    missing = experiments.test_masks(seed)["squares"]
+    prediction = impute.single_pass(model, mnist.test, missing, draws=30, seed=seed)
+    assert metrics.mse_missing(mnist.test, prediction, missing) == pytest.approx(
+        stored["mse_missing", "squares", "single_pass"], rel=1e-4
+    )
+    assert len(experiments.load_history(model_name, seed)["loss"]) == 300
+
+
+@pytest.mark.skipif(not SHIPPED, reason="no results are shipped yet")
+def test_scores_by_seed_refuses_names_that_no_run_has():
+    assert len(experiments.scores_by_seed("test_loss")) >= 10
+    wrong = [{"metric": "accuracy"}, {"metric": "auc", "mask": "mirrored", "method": "bound"}]
+    wrong += [{"metric": "test_loss", "study": "approximate"}, {"metric": "test_loss", "backend": "jax"}]
+    for names in wrong:
+        with pytest.raises(ValueError, match="must be one of"):
+            experiments.scores_by_seed(**names)

@@ -1,0 +1,135 @@
+"""The trained models as a web page has them: what the rounding costs, and the JavaScript that runs them, by node."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import tvae_lib
+from tvae_lib import impute, masks, metrics
+from tvae_lib.data import load_mnist
+from tvae_lib.experiments import load_model
+from tvae_lib.experiments import test_masks as stored_masks
+from tvae_lib.interactive import latent_explorer, playground
+from tvae_lib.interactive.page_weights import pack, quantise, rounded
+
+JS = Path(tvae_lib.__file__).parent / "interactive" / "js"
+RUNS = ("gaussian", "t21")
+
+
+def run_node(script, data, tmp_path):
+    """The JSON that a script prints, given network.js as `js`, numerics.js as `numerics`, and `data`."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed: the JavaScript of the live figures is not tested without it")
+    (tmp_path / "data.json").write_text(json.dumps(data))
+    paths = {"js": JS / "network.js", "numerics": JS / "numerics.js", "data": tmp_path / "data.json"}
+    head = "".join(f"const {name} = require({json.dumps(str(path))});" for name, path in paths.items())
+    (tmp_path / "run.js").write_text(f"{head} console.log(JSON.stringify({script}))")
+    done = subprocess.run([node, tmp_path / "run.js"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def packed(model):
+    return {part: json.loads(pack(model, part)) for part in ("decoder", "encoder")}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_one_byte_per_weight_keeps_the_scores(name):
+    model = load_model(name)
+    twin = rounded(model)
+    x = load_mnist().test[:1000]
+    eps = model.family.sample(np.random.default_rng(0), (1000, 10))
+    whole, with_bytes = (metrics.mse(x, m.reconstruct(x, eps)) for m in (model, twin))
+    assert with_bytes == pytest.approx(whole, rel=0.005)
+    for missing in stored_masks(0).values():
+        missing = missing[:1000]
+        whole, with_bytes = (metrics.mse_missing(x, impute.single_pass(m, x, missing), missing) for m in (model, twin))
+        assert with_bytes == pytest.approx(whole, rel=0.005)
+
+
+def test_quantise():
+    weight = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
+    weight[2] = 0
+    whole, scale = quantise(weight)
+    assert whole.dtype == np.int8 and whole.shape == (5, 7) and np.abs(whole).max() == 127
+    assert (np.abs(scale[:, None] * whole - weight) <= 0.501 * scale[:, None]).all()
+
+
+def test_rounded_leaves_the_model_alone():
+    model = load_model("t21")
+    before = {name: value.copy() for name, value in model.params.items()}
+    twin = rounded(model)
+    for name, value in before.items():
+        np.testing.assert_array_equal(model.params[name], value)
+        assert twin.params[name].dtype == np.float32 and twin.params[name].shape == value.shape
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_javascript_encodes_decodes_and_differentiates(name, tmp_path):
+    model = rounded(load_model(name))
+    x = load_mnist().test[99:100]
+    missing = np.random.default_rng(0).random(x.shape) < 0.3
+    z = np.linspace(-2, 2, 10)[None]
+    data = packed(model) | {"x": x[0].tolist(), "z": z[0].tolist(), "missing": missing[0].tolist()}
+    script = (
+        "((m) => { const { mu, sigma } = js.encode(m, Float32Array.from(data.x)); const z = Float32Array.from(data.z);"
+        "const { probabilities, gradient } = js.decodeAndGradient(m, z, Float32Array.from(data.x), data.missing);"
+        "return [mu, sigma, probabilities, gradient].map((list) => Array.from(list)); })"
+        "(js.buildModel(data.decoder, data.encoder))"
+    )
+    mu, logvar = model.encode(x)
+    _, dz = model.reconstruction_and_dz(x, z, missing)
+    expected = (mu, np.exp(0.5 * logvar), 1 / (1 + np.exp(-model.decode(z))), dz - model.family.score(z))
+    for found, value in zip(run_node(script, data, tmp_path), expected, strict=True):
+        np.testing.assert_allclose(found, value[0], rtol=2e-4, atol=1e-4)
+
+
+def test_masks_in_javascript(tmp_path):
+    script = (
+        "Array.from({ length: 400 }, (_, seed) => [js.randomPixels(numerics.generator(seed).uniform, 0.3),"
+        "js.randomSquares(numerics.generator(seed).uniform, 50, 4)].map((mask) => Array.from(mask)))"
+    )
+    random, squares = np.array(run_node(script, None, tmp_path)).transpose(1, 0, 2)
+    assert (random.sum(axis=1) == 235).all()
+    assert stats.chisquare(random.sum(axis=0)).pvalue > 1e-3  # every pixel as often as any other
+    library = masks.random_squares(np.random.default_rng(0), 4000).astype(int)
+    np.testing.assert_allclose(squares.mean(axis=0), library.mean(axis=0), atol=0.13)  # low at the rim, as in the library
+    assert stats.ks_2samp(squares.sum(axis=1), library.sum(axis=1)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("make, most", [(playground, 2_500_000), (latent_explorer, 1_200_000)])
+def test_output_is_self_contained(make, most):
+    figure = make()
+    html = figure._repr_html_()
+    assert len(html) < most and html == make()._repr_html_()
+    assert ' id="' not in html and not re.search(r"https?://|\bimport\b|fetch\(|\bsrc=\"(?!data:)", html)
+    assert re.search(r'<noscript><img alt="[^"<]{60,}" src="data:image/png;base64,', html)
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_weights_are_in_a_page_once():
+    html = playground()._repr_html_() + latent_explorer(weights=False)._repr_html_()
+    names = re.findall(r'data-tvae="([\w-]+)">', html)
+    assert sorted(names) == ["digits", "gaussian-decoder", "gaussian-encoder", "latent", "t-decoder", "t-encoder"]
+    assert sum(len(pack(load_model(run), part)) for run in RUNS for part in ("decoder", "encoder")) < 2_500_000
+
+
+def test_digits_are_those_of_the_test_set():
+    digits = json.loads(playground().payload["digits"])
+    pixels = np.frombuffer(base64.b64decode(digits["pixels"]), np.uint8).reshape(-1, 784)
+    np.testing.assert_array_equal(pixels, np.round(255 * load_mnist().test[digits["rows"]]))
+    assert digits["labels"] == load_mnist().test_labels[digits["rows"]].tolist() and set(digits["labels"]) == set(range(10))
+
+
+def test_bad_seed():
+    for make in (playground, latent_explorer):
+        with pytest.raises(ValueError, match=r"^no weights are shipped .* with seed 99"):
+            make(seed=99)

@@ -1,0 +1,3 @@
+from tvae_lib.experiments import main
+
+main()

@@ -1,0 +1,168 @@
+"""Reading results/: the scores, loss histories and trained models that the full-length runs left there.
+
+`tvae_lib.experiments` makes them. Nothing here trains.
+"""
+
+import json
+import zlib
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from tvae_lib import checkpoint, masks
+from tvae_lib.files import write_atomically
+from tvae_lib.inputs import finite, real_array
+from tvae_lib.latent import Gaussian, StudentT
+from tvae_lib.train import History
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+MISSING_FRACTION = 0.3  # of the pixels, in the mask "random"
+
+# What a run's record says of the run; older records have not all of it.
+RUN = {"df", "seed", "backend", "epochs", "lr", "batch_size", "test_images", "study"}
+
+
+def model_name(df):
+    """The name of a model in files and tables; df = 0 stands for the Gaussian."""
+    return "gaussian" if df == 0 else f"t{df:g}"
+
+
+def name_of(record):
+    """The name of a record's file, without its ending."""
+    if "baselines" in record:
+        return f"baselines-{record['seed']}"
+    study = record.get("study", "")
+    return f"{model_name(record['df'])}-{record['backend']}-{record['seed']}{study and '-' + study}"
+
+
+def write_record(path, record):
+    """Write the file of a run or of the baselines, with its checksum."""
+    record = {name: value for name, value in record.items() if name != "crc32"}
+    write_atomically(path, _to_text({**record, "crc32": zlib.crc32(_to_text(record))}))
+
+
+def _to_text(record):
+    return json.dumps(record, separators=(",", ":")).encode()
+
+
+def read_record(path):
+    """The content of a file in results/runs, a dict.
+
+    Raises ValueError, one line, if the file is damaged, or is not the one that its name says. The checksum is what tells a
+    changed digit; files that were written before there was one are checked for their form only.
+    """
+    path = Path(path)
+    try:
+        record = json.loads(path.read_bytes())
+        checksum = record.pop("crc32", None)
+        if checksum not in (None, zlib.crc32(_to_text(record))):
+            raise ValueError("wrong checksum")
+        _check_record(record, path.stem)
+    except Exception as error:  # in what was damaged anything may be of another type than it should be
+        hint = "restore it, or delete it and run `python -m tvae_lib.experiments` for this run again"
+        raise ValueError(f"{path} is not a whole result ({' '.join(str(error).split())}); {hint}") from None
+    return record
+
+
+def _check_record(record, name):
+    """Raise an exception of whatever kind unless the record has the form of the run of that name."""
+    names = {"seed", "baselines", "provenance", "scores"}
+    if "baselines" not in record:
+        names = RUN | {"protocol", "provenance", "history", "scores", "failed", "scored"}
+        expected = {} if "failed" in record else {field.name: record["epochs"] for field in fields(History)}
+        history = record["history"]
+        if {name: len(values) for name, values in history.items()} != expected or not _all_floats(*history.values()):
+            raise ValueError("the history is not one of its epochs")
+    if unknown := record.keys() - names:
+        raise ValueError(f"unknown entry {min(unknown)!r}")
+    if (found := name_of(record)) != name:
+        raise ValueError(f"it is that of {found}")
+    texts = all(isinstance(text, str) for *names, _ in record["scores"] for text in names)
+    if not texts or {len(row) for row in record["scores"]} - {4} or not _all_floats([row[3] for row in record["scores"]]):
+        raise ValueError("a score is not three texts and a number")
+
+
+def _all_floats(*lists):
+    return all(type(value) is float for values in lists for value in values)
+
+
+COLUMNS = ["model", "nu", "seed", "backend", "study", "metric", "mask", "method", "value"]
+
+
+@cache
+def load_scores():
+    """The shipped table of all scores, as a pandas DataFrame; empty strings where a score has no mask or method, NaN where no nu.
+
+    Raises ValueError if the file is not such a table. A changed digit does not show: the files in results/runs are the source.
+    """
+    import pandas as pd
+
+    path = RESULTS / "runs.csv"
+    try:
+        table = pd.read_csv(path, keep_default_na=False, na_values={"nu": [""]})
+        if list(table.columns) != COLUMNS or not path.read_bytes().endswith(b"\n"):
+            raise ValueError("its first line or its end is missing")
+        if table.nu.dtype.kind + table.seed.dtype.kind + table.value.dtype.kind != "fif" or table.duplicated(COLUMNS[:-1]).any():
+            raise ValueError("a nu, a seed or a value is no number, or a row is there twice")
+    except (OSError, ValueError) as error:
+        hint = "restore it, or write it again by tvae_lib.experiments.collect()"
+        raise ValueError(f"{path} is not a whole table ({' '.join(str(error).split())}); {hint}") from None
+    return table
+
+
+def scores_by_seed(metric, mask="", method="", backend="numpy", study=""):
+    """One score of all finished runs of a study (none: the full-length runs): a DataFrame, a row per seed, a column per model.
+
+    Raises ValueError for a name that no finished run has.
+    """
+    table = load_scores()
+    wanted = {"metric": metric, "mask": mask, "method": method, "backend": backend, "study": study}
+    for column, value in wanted.items():
+        known = sorted(table[column].unique())
+        if value not in known:
+            raise ValueError(f"{column} must be one of {', '.join(map(repr, known))}, got {value!r}")
+    which = np.logical_and.reduce([table[column] == value for column, value in wanted.items()])
+    return table[which].pivot(index="seed", columns="model", values="value")
+
+
+def mean_interval(values):
+    """Mean of a sample and its 95 % interval by Student's t: (mean, low, high), NaN bounds for fewer than two values.
+
+    values: numbers in any shape; NaN and infinity are left out, and the mean of nothing is NaN. ValueError beyond 1e120.
+    """
+    from scipy import stats
+
+    values = real_array("values", values).astype(float)
+    values = finite("values", values[np.isfinite(values)])
+    if len(values) < 2:
+        return float(values.mean()) if len(values) else np.nan, np.nan, np.nan
+    half_width = stats.t(len(values) - 1).ppf(0.975) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(values.mean() - half_width), float(values.mean() + half_width)
+
+
+def load_history(model, seed=0, backend="numpy", study=""):
+    """The loss history of a finished run: a dict of lists, one entry per epoch (see `train.History`)."""
+    path = RESULTS / "runs" / f"{model}-{backend}-{seed}{study and '-' + study}.json"
+    if not path.exists():
+        finished = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))
+        raise ValueError(f"there is no finished run of model {model!r} with seed {seed} ({backend}); there are {finished}")
+    return read_record(path)["history"]
+
+
+def load_model(model, seed=0, backend="numpy"):
+    """A trained model of the shipped ones: model is "gaussian" or "t21", say."""
+    path = RESULTS / "weights" / f"{model}-numpy-{seed}.safetensors"
+    if not path.exists():
+        shipped = ", ".join(sorted(p.stem for p in path.parent.glob("*.safetensors")))
+        raise ValueError(f"no weights are shipped for model {model!r} with seed {seed}; there are {shipped}")
+    family = Gaussian() if model == "gaussian" else StudentT(float(model.removeprefix("t")))
+    return checkpoint.load(path, backend, family)
+
+
+def test_masks(seed, n=10_000):
+    """The two masks on which runs with this seed are scored: {"random": bool (n, 784), "squares": bool (n, 784)}."""
+    rng = np.random.default_rng((seed, 30))
+    return {"random": masks.random_pixels(rng, (n, 784), MISSING_FRACTION), "squares": masks.random_squares(rng, n)}
