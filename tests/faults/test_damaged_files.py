@@ -14,7 +14,7 @@ import pytest
 import trials
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tvae_lib import checkpoint, data, experiments
+from tvae_lib import checkpoint, data, experiments, results
 from tvae_lib.checks import __main__ as grader
 from tvae_lib.experiments import Run
 from tvae_lib.latent import Gaussian, StudentT
@@ -87,7 +87,7 @@ def checkpoint_of_a_run(folder, monkeypatch):
 
 def weights_of_the_playground(folder, monkeypatch):
     """What the playground page and the chapters load by name; tiny ones here."""
-    monkeypatch.setattr(experiments, "RESULTS", folder)
+    monkeypatch.setattr(results, "RESULTS", folder)
     path = folder / "weights" / "t21-numpy-0.safetensors"
     others = [weights(path, Gaussian()), weights(path, StudentT(3))]
     whole = weights(path)
@@ -125,7 +125,7 @@ def result(folder, monkeypatch):
 
 
 def history(folder, monkeypatch):
-    monkeypatch.setattr(experiments, "RESULTS", folder)
+    monkeypatch.setattr(results, "RESULTS", folder)
     path, _, others, hint = result(folder / "runs", monkeypatch)
     return path, lambda path: experiments.load_history("t21"), others, hint
 
@@ -196,7 +196,7 @@ def test_the_shipped_table_is_what_the_shipped_results_give(tmp_path):
 
 def test_a_damaged_table_is_refused_or_has_the_form_of_one(tmp_path, monkeypatch):
     rows = (experiments.RESULTS / "runs.csv").read_bytes().splitlines(keepends=True)[:60]
-    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
     path, whole = tmp_path / "runs.csv", b"".join(rows)
     path.write_bytes(whole)
     load = experiments.load_scores.__wrapped__

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from tvae_lib import checkpoint, experiments, impute, metrics, outliers
+from tvae_lib import checkpoint, experiments, impute, metrics, outliers, results
 from tvae_lib.data import load_fashion_test
 from tvae_lib.experiments import Run
 from tvae_lib.latent import Gaussian, StudentT, kl_exact
@@ -33,7 +33,7 @@ def few_images(mnist, monkeypatch):
 
 def test_protocol_is_the_source_project_s():
     assert experiments.PROTOCOL == {"epochs": 300, "batch_size": 500, "lr": 0.005}
-    assert (experiments.DRAWS, experiments.MISSING_FRACTION) == (30, 0.3)
+    assert (experiments.DRAWS, results.MISSING_FRACTION) == (30, 0.3)
     runs = experiments.sweep()
     assert len({run.name for run in runs}) == len(runs) and all(run.epochs == 300 for run in runs)
     for df in (0, 21):
@@ -313,7 +313,7 @@ def test_baselines_are_scored_once(few_images, tmp_path, monkeypatch):
 
 
 def test_reading_what_was_shipped(few_images, tmp_path, monkeypatch, refuses):
-    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
     experiments.execute(Run(21, 0, epochs=2), tmp_path, progress=False)
     assert len(experiments.load_history("t21")["loss"]) == 2
     model = experiments.load_model("t21")

@@ -24,21 +24,22 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from tvae_lib import baselines, checkpoint, impute, masks, metrics, outliers, synthetic
+from tvae_lib import baselines, checkpoint, impute, metrics, outliers, synthetic
 from tvae_lib.data import load_fashion_test, load_mnist
 from tvae_lib.files import remove_leftovers, write_atomically
 from tvae_lib.latent import Gaussian, StudentT, kl_exact
-from tvae_lib.results import (  # noqa: F401 (workbooks import them here)
+from tvae_lib.results import (
     COLUMNS,
     RESULTS,
-    load_history,
+    load_history,  # noqa: F401 (workbooks import this one and the next three from here)
     load_model,
-    load_scores,
-    mean_interval,
+    load_scores,  # noqa: F401
+    mean_interval,  # noqa: F401
     model_name,
     name_of,
     read_record,
-    scores_by_seed,
+    scores_by_seed,  # noqa: F401
+    test_masks,
     write_record,
 )
 from tvae_lib.train import evaluate, fit
