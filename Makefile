@@ -3,6 +3,7 @@
 # make page   one page alone: PAGE=book/02_kl       make bench    timings, as ratios
 # make lint   style only                            make clean    remove what was built
 # make workbooks   the students' workbooks from the teacher's
+# make numbers     the computed numbers, written into the text
 # make lowest      every check, with the lowest versions that the requirements allow
 # make mutants     do the tests notice a changed library? (hours)
 PYTHON ?= python3
@@ -47,6 +48,9 @@ lab: $(VENV)/.book
 workbooks: $(VENV)/.book
 	$(BIN)/python tools/make_workbooks.py
 
+numbers: $(VENV)/.book
+	$(BIN)/python tools/numbers_in_text.py
+
 results: $(VENV)/.book
 	$(BIN)/python -m tvae_lib.experiments --jobs 2
 
@@ -73,4 +77,4 @@ $(AXE): tests/browser/package-lock.json
 	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --fetch-retries 1 || \
 	  echo 'axe-core could not be installed with npm: the tests of accessibility will be skipped.' >&2
 
-.PHONY: book page test lint lowest mutants lab workbooks results bench clean
+.PHONY: book page test lint lowest mutants lab workbooks numbers results bench clean

@@ -41,7 +41,7 @@ def count(cells):
             found["live figures"] += bool(re.search(r"_explorer\(", text))
             code += [] if FOLDED & set(metadata.get("tags", [])) else [text]
     found["lines of code"] = sum(bool(line.strip()) for cell in code for line in cell.splitlines())
-    found["words"] = len(re.findall(r"\w[\w'’-]*", " ".join(prose)))
+    found["words"] = len(re.findall(r"\w[\w'’-]*", re.sub(r"<!--.*?-->", "", " ".join(prose))))
     return found
 
 

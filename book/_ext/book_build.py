@@ -40,18 +40,23 @@ def fingerprint():
     return digest.hexdigest()
 
 
-def run_again_after_changes(app, env, added, changed, removed):
-    """Empty the notebook cache and read every page again when the library or the results changed.
+def fresh_cache(cache):
+    """Empty the notebook cache if the library or the results changed, and return their fingerprint.
 
     The cache looks at the notebook's text only, and would keep outputs that the library no longer produces.
     """
     now = fingerprint()
-    cache = Path(app.outdir).parent / ".jupyter_cache"
     stamp = cache / "library.sha256"
     if not stamp.exists() or stamp.read_text() != now:
         shutil.rmtree(cache, ignore_errors=True)
         cache.mkdir(parents=True)
         stamp.write_text(now)
+    return now
+
+
+def run_again_after_changes(app, env, added, changed, removed):
+    """Read every page again when the library or the results changed."""
+    now = fresh_cache(Path(app.outdir).parent / ".jupyter_cache")
     if getattr(env, "library_fingerprint", None) == now:
         return []
     env.library_fingerprint = now

@@ -171,7 +171,7 @@ def code(text, **metadata):
 
 def test_reading_time_counts_what_is_read():
     cells = [
-        markdown("Three plain words, $x + y$ and\n\n$$\na &= b \\\\\n&= c\n$$ (label)\n\n```python\none = 1\n```"),
+        markdown("Three plain words<!--of-a-key-->, $x + y$ and\n\n$$\na &= b \\\\\n&= c\n$$ (label)\n\n```python\none = 1\n```"),
         code("two = 2\n\nthree = 3"),
         code("folded = 4", tags=["hide-input"], mystnb={"figure": {"caption": "A caption."}}),
         code("from lib import df_explorer"),
