@@ -4,17 +4,17 @@
 """
 
 import json
+import re
 import zlib
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from tvae_lib import checkpoint, masks
+from tvae_lib import checkpoint, latent, masks
 from tvae_lib.files import write_atomically
-from tvae_lib.inputs import finite, real_array
-from tvae_lib.latent import Gaussian, StudentT
+from tvae_lib.inputs import finite, real_array, said
 from tvae_lib.train import History
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -25,9 +25,58 @@ MISSING_FRACTION = 0.3  # of the pixels, in the mask "random"
 RUN = {"df", "seed", "backend", "epochs", "lr", "batch_size", "test_images", "study"}
 
 
-def model_name(df):
-    """The name of a model in files and tables; df = 0 stands for the Gaussian."""
-    return "gaussian" if df == 0 else f"t{df:g}"
+# What the book calls the methods and masks of the tables.
+TITLES = {
+    "gaussian": "Gaussian",
+    "single_pass": "one pass",
+    "pseudo_gibbs": "feeding back",
+    "importance": "weighting",
+    "latent_map": "most probable code",
+    "langevin": "Langevin",
+    "zero": "zeros",
+    "mean": "mean digit",
+    "knn10": "nearest neighbours",
+    "random": "pixels",
+    "squares": "squares",
+}
+
+
+def model_of(family):
+    """The name in files and tables of the models with a latent family: "gaussian", "t21", "mt21" (multivariate), "gaussian_t3".
+
+    The last has a Gaussian encoder and a t prior. ValueError for other families.
+    """
+    kind = type(family).__name__
+    if kind == "Apart":
+        return f"{model_of(family.encoder)}_{model_of(family.prior)}"
+    names = {"Gaussian": "gaussian", "StudentT": "t", "MultivariateT": "mt"}
+    if kind not in names:
+        raise ValueError(f"family must be one of tvae_lib.latent, got {said(family)}")
+    return names[kind] + (f"{family.df:g}" if hasattr(family, "df") else "")
+
+
+def family_of(model):
+    """The latent family of a model's name, as `model_of` gives it; ValueError for other names."""
+    encoder, apart, prior = model.partition("_")
+    if apart:
+        return latent.Apart(family_of(encoder), family_of(prior))
+    if model == "gaussian":
+        return latent.Gaussian()
+    if not (parts := re.fullmatch(r"(m?t)(\d.*)", model)):
+        raise ValueError(f'model must be "gaussian", "t21", "mt21", "gaussian_t3" or alike, got {model!r}')
+    return (latent.StudentT if parts[1] == "t" else latent.MultivariateT)(float(parts[2]))
+
+
+def title(name):
+    """What a table or figure calls a model, a method or a mask: title("t21") is "t, ν = 21"; other names stay as they are."""
+    family = r"(?:gaussian|m?t\d[\d.]*)"
+    if parts := re.fullmatch(f"({family})_({family})", name):
+        return ", ".join(re.sub(r"$|(?=,)", f" {part}", title(parts[i]), count=1) for i, part in ((1, "encoder"), (2, "prior")))
+    if parts := re.fullmatch(r"(m?)t(\d[\d.]*)(unit)?", name):
+        return f"{'multivariate ' * bool(parts[1])}t, ν = {parts[2]}{', unit variance' * bool(parts[3])}"
+    if parts := re.fullmatch(r"pca(\d+)", name):
+        return f"PCA, {parts[1]}"
+    return TITLES.get(name, name)
 
 
 def name_of(record):
@@ -35,7 +84,8 @@ def name_of(record):
     if "baselines" in record:
         return f"baselines-{record['seed']}"
     study = record.get("study", "")
-    return f"{model_name(record['df'])}-{record['backend']}-{record['seed']}{study and '-' + study}"
+    model = record.get("model") or ("gaussian" if record["df"] == 0 else f"t{record['df']:g}")
+    return f"{model}-{record['backend']}-{record['seed']}{study and '-' + study}"
 
 
 def write_record(path, record):
@@ -113,10 +163,11 @@ def load_scores():
     return table
 
 
-def scores_by_seed(metric, mask="", method="", backend="numpy", study=""):
+def scores_by_seed(metric, mask="", method="", backend="numpy", study="", models=None):
     """One score of all finished runs of a study (none: the full-length runs): a DataFrame, a row per seed, a column per model.
 
-    Raises ValueError for a name that no finished run has.
+    With models, a list of names, it has these columns only, and the seeds that all of them have. ValueError for a name that no
+    finished run has.
     """
     table = load_scores()
     wanted = {"metric": metric, "mask": mask, "method": method, "backend": backend, "study": study}
@@ -125,7 +176,12 @@ def scores_by_seed(metric, mask="", method="", backend="numpy", study=""):
         if value not in known:
             raise ValueError(f"{column} must be one of {', '.join(map(repr, known))}, got {value!r}")
     which = np.logical_and.reduce([table[column] == value for column, value in wanted.items()])
-    return table[which].pivot(index="seed", columns="model", values="value")
+    scores = table[which].pivot(index="seed", columns="model", values="value")
+    if models is None:
+        return scores
+    if unknown := [model for model in models if model not in scores]:
+        raise ValueError(f"models must be among {', '.join(map(repr, scores))}, got {unknown[0]!r}")
+    return scores[list(models)].dropna()
 
 
 def mean_interval(values):
@@ -143,6 +199,76 @@ def mean_interval(values):
     return float(values.mean()), float(values.mean() - half_width), float(values.mean() + half_width)
 
 
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % interval. `Interval.of(values)` is that of a sample; `0 in gap` asks, `1000 * gap` is in thousandths.
+
+    f"{gap:+.4f}" gives "+0.0012 (−0.0003 to +0.0027)"; only the mean where there is no interval, "–" where there is no mean.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values):
+        """The interval of `mean_interval`."""
+        return cls(*mean_interval(values))
+
+    def __iter__(self):
+        return iter((self.mean, self.low, self.high))
+
+    def __contains__(self, value):
+        return not (value < self.low or value > self.high)  # an interval that is not known excludes nothing
+
+    def __mul__(self, factor):
+        return Interval(self.mean * factor, *sorted((self.low * factor, self.high * factor)))
+
+    __rmul__ = __mul__
+
+    def __format__(self, spec):
+        mean, low, high = (format(value, spec).replace("-", "−") for value in self)
+        if np.isnan(self.mean):
+            return "–"
+        return f"{mean} ({low} to {high})" if self.low < self.high else mean
+
+
+def paired(metric, model="t21", other="gaussian", *, mask="", method="", backend="numpy", study="", other_study=None):
+    """The mean of one score of a model minus that of another, over the seeds that have both, as an `Interval`.
+
+    other_study: the study of the other model, where it is not that of the first.
+    """
+    first = scores_by_seed(metric, mask, method, backend, study, [model])[model]
+    second = scores_by_seed(metric, mask, method, backend, study if other_study is None else other_study, [other])[other]
+    return Interval.of((first - second).dropna())
+
+
+def compare(metric, model="t21", other="gaussian", *, spec=".2f", scale=1, **names):
+    """One row of a table, a dict of texts: mean ± standard deviation of either model over seeds, and their difference.
+
+    spec: the format of the numbers; scale: what they are multiplied by; names: those of `paired` (mask, method, backend, study).
+    """
+    both = scale * scores_by_seed(metric, **names, models=[other, model])
+    row = {title(name): f"{values.mean():{spec}} ± {values.std():{spec}}" for name, values in both.items()}
+    short = [title(name).split(",")[0] for name in (model, other)]
+    return row | {f"{' − '.join(short)} (95 %)": f"{scale * paired(metric, model, other, **names):+{spec}}"}
+
+
+def published(metric, mask="", backend="numpy"):
+    """What the source project printed for its one run of each model: {"gaussian": 0.0091, "t21": 0.0081}.
+
+    Metrics have the names of `load_scores`; its last training and validation loss are "loss" and "valid_loss".
+    """
+    import pandas as pd
+
+    table = pd.read_csv(RESULTS / "published.csv", keep_default_na=False)
+    rows = table[(table.metric == metric) & (table["mask"] == mask) & (table.backend == backend)]
+    if rows.empty:
+        known = ", ".join(f"{row.metric} {row.mask}".strip() for row in table.drop_duplicates(["metric", "mask"]).itertuples())
+        raise ValueError(f"nothing was published as {metric!r} for mask {mask!r} and {backend!r}; there are {known}")
+    return dict(zip(rows.model, rows.value, strict=True))
+
+
 def load_history(model, seed=0, backend="numpy", study=""):
     """The loss history of a finished run: a dict of lists, one entry per epoch (see `train.History`)."""
     path = RESULTS / "runs" / f"{model}-{backend}-{seed}{study and '-' + study}.json"
@@ -158,8 +284,7 @@ def load_model(model, seed=0, backend="numpy"):
     if not path.exists():
         shipped = ", ".join(sorted(p.stem for p in path.parent.glob("*.safetensors")))
         raise ValueError(f"no weights are shipped for model {model!r} with seed {seed}; there are {shipped}")
-    family = Gaussian() if model == "gaussian" else StudentT(float(model.removeprefix("t")))
-    return checkpoint.load(path, backend, family)
+    return checkpoint.load(path, backend, family_of(model))
 
 
 def test_masks(seed, n=10_000):

@@ -35,7 +35,6 @@ from tvae_lib.results import (
     load_model,
     load_scores,  # noqa: F401
     mean_interval,  # noqa: F401
-    model_name,
     name_of,
     read_record,
     scores_by_seed,  # noqa: F401
@@ -81,7 +80,7 @@ class Run:
 
     @property
     def model(self):
-        return model_name(self.df)
+        return f"t{self.df:g}" if self.df else "gaussian"
 
     @property
     def name(self):
