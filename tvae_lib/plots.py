@@ -1,23 +1,26 @@
-"""Figures and settings used by more than one chapter."""
+"""Figures, tables and settings used by more than one chapter."""
 
+import html
 import re
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from tvae_lib.inputs import real_array, said
+from tvae_lib.inputs import real_array, said, whole
 
 GAUSSIAN, STUDENT_T = "#0072B2", "#D55E00"  # the two colours of the book, safe for colour-blind readers
 OTHER = "#009E73"  # and a third, as safe, for any other family
+T_GAUSSIAN = "#CC79A7"  # a t encoder under a Gaussian prior; the opposite is one of the others
 GREY = "#666666"
 
 
 def colour(model):
     """The colour of a model name ("gaussian", "t21", "t, ν = 3", ...) or of a latent family."""
     name = str(model).lower()
-    if "gaussian" in name:
-        return GAUSSIAN
-    return STUDENT_T if re.search(r"\bt(\d|\b)|student", name) else OTHER
+    gaussian, t = re.search("gaussian", name), re.search(r"(\b|_)t(\d|\b|_)|student", name)
+    if gaussian and t:  # encoder and prior apart, encoder first
+        return OTHER if gaussian.start() < t.start() else T_GAUSSIAN
+    return GAUSSIAN if gaussian else STUDENT_T if t and "multivariate" not in name else OTHER
 
 
 def set_style():
@@ -39,21 +42,23 @@ def set_style():
     )
 
 
-def show_digits(rows, labels=None, titles=None, size=0.72):
+def show_digits(rows, labels=None, titles=None, size=0.72, shape=(28, 28)):
     """Draw rows of images.
 
-    rows: list of (n, 784) arrays; labels: one text per row; titles: one per column. Pixels that are NaN are drawn in a light
-    red: they are missing. Returns the matplotlib figure. ValueError if there is no image, one is not 784 numbers, or there are
-    fewer labels than rows or titles than columns.
+    rows: list of (n, 784) arrays; labels: one text per row; titles: one per column; shape: height and width of an image.
+    Pixels that are NaN are drawn in a light red: they are missing. Returns the matplotlib figure. ValueError if there is none, or
+    one is not height times width numbers, or there are fewer labels than rows or titles than columns.
     """
     rows = [real_array("a row of images", row) for row in _list("rows", rows)]
-    if not any(row.size for row in rows) or any(np.prod(row.shape[1:]) != 784 for row in rows):
-        raise ValueError(f"rows must be arrays of shape (n, 784), got {[row.shape for row in rows]}")
+    height, width = _list("shape", shape, 2)[:2]
+    pixels = whole("the height of shape", height, 1) * whole("the width of shape", width, 1)
+    if not any(row.size for row in rows) or any(np.prod(row.shape[1:]) != pixels for row in rows):
+        raise ValueError(f"rows must be arrays of shape (n, {pixels}), got {[row.shape for row in rows]}")
     n_columns = max(len(row) for row in rows)
     label_width = 0 if labels is None else 1.35
     labels, titles = _list("labels", labels, len(rows)), _list("titles", titles, n_columns)
-    shape = (n_columns * size + label_width, len(rows) * size + (0.3 if titles is not None else 0.05))
-    figure, axes = plt.subplots(len(rows), n_columns, figsize=shape, squeeze=False)
+    extent = (n_columns * size + label_width, len(rows) * size * height / width + (0.3 if titles is not None else 0.05))
+    figure, axes = plt.subplots(len(rows), n_columns, figsize=extent, squeeze=False)
     cmap = plt.get_cmap("gray").with_extremes(bad="#e8a0a0")
     for i, row in enumerate(rows):
         for j, axis in enumerate(axes[i]):
@@ -61,7 +66,7 @@ def show_digits(rows, labels=None, titles=None, size=0.72):
             axis.grid(False)
             axis.spines[:].set_visible(False)
             if j < len(row):
-                axis.imshow(np.reshape(row[j], (28, 28)), cmap=cmap, vmin=0, vmax=1)
+                axis.imshow(np.reshape(row[j], (height, width)), cmap=cmap, vmin=0, vmax=1)
             if j == 0 and labels is not None:
                 axis.set_ylabel(labels[i], rotation=0, ha="right", va="center", fontsize=9)
             if i == 0 and titles is not None:
@@ -101,3 +106,84 @@ def loss_curves(histories):
         axis.legend()
     axes[0, 0].set_ylabel("loss (nats per image)")
     return figure
+
+
+def intervals(rows, axis=None, *, dots=None, reference=None, xlabel=""):
+    """Means with their intervals, a line for each: a forest plot.
+
+    rows: dict of a line's label to (mean, low, high), such as a `results.Interval`; to a plain number, drawn as a grey diamond;
+    or to a dict of model to either, drawn side by side in the models' colours with a legend. dots: dict of label to values of
+    single runs. reference: where a thin upright line is drawn, such as 0. Returns the axis, a new one if none is given.
+    """
+    if not isinstance(rows, dict) or not rows:
+        raise ValueError(f"rows must be a dict with at least one line, got {said(rows)}")
+    if axis is None:
+        _, axis = plt.subplots(figsize=(6.5, 0.6 + 0.32 * len(rows)))
+    if reference is not None:
+        axis.axvline(reference, color=GREY, linewidth=1)
+    named = set()
+    for place, (label, line) in enumerate(rows.items()):
+        models = line if isinstance(line, dict) else {None: line}
+        for model, shift in zip(models, np.linspace(-0.15, 0.15, len(models)) if len(models) > 1 else [0], strict=True):
+            look = {"color": "black" if model is None else colour(model), "label": None if model in named else model}
+            named.add(model)
+            if np.ndim(models[model]) == 0 and not hasattr(models[model], "low"):
+                axis.plot(models[model], place + shift, "D", markersize=4, **look | {"color": GREY})
+                continue
+            mean, low, high = models[model]
+            axis.errorbar(mean, place + shift, xerr=[[mean - low], [high - mean]], fmt="o", markersize=4, capsize=2, **look)
+        if dots is not None and label in dots:
+            axis.plot(dots[label], np.full(len(dots[label]), place + 0.3), "o", color=GREY, alpha=0.5, markersize=3)
+    axis.set(xlabel=xlabel, ylim=(len(rows) - 0.5, -0.5))
+    axis.set_yticks(range(len(rows)), list(rows))
+    axis.grid(False, axis="y")
+    if named - {None}:
+        axis.legend()
+    return axis
+
+
+class Table:
+    """Rows of texts, as notebooks and pages show them; `table` makes one."""
+
+    def __init__(self, columns, rows, caption):
+        self.columns, self.rows, self.caption = columns, rows, caption
+
+    def _repr_html_(self):
+        numbers = [all(re.match(r"[+−-]?\.?\d|.?$", row[i]) for row in self.rows) for i in range(len(self.columns))]
+        styles = [f'style="text-align: {"right" if i and number else "left"}"' for i, number in enumerate(numbers)]
+
+        def line(texts, row):
+            cells = ""
+            for i, (text, style) in enumerate(zip(texts, styles, strict=True)):
+                start = f'th scope="{row}"' if i == 0 or row == "col" else "td"
+                cells += f"<{start} {style}>{html.escape(text)}</{start[:2]}>"
+            return f"<tr>{cells}</tr>\n"
+
+        caption = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
+        body = "".join(line(row, "row") for row in self.rows)
+        return f'<table class="compact">{caption}\n<thead>{line(self.columns, "col")}</thead>\n<tbody>{body}</tbody>\n</table>'
+
+    def __repr__(self):
+        return "\n".join(" | ".join(row) for row in (self.columns, *self.rows))
+
+
+def table(rows, spec="", caption=None):
+    """A small table for the page: rows are a list of dicts of column title to text or number, or a pandas DataFrame.
+
+    The first column says what a row is; what a row lacks is left empty. spec: the format of numbers and intervals, such as
+    ".2f" or "+.3f". Columns of numbers are set to the right. ValueError if there is no row.
+    """
+    if hasattr(rows, "to_dict"):
+        rows = rows if rows.index.name is None and rows.index.dtype.kind in "iu" else rows.reset_index()
+        rows = rows.to_dict("records")
+    rows = _list("rows", rows)
+    if not rows or not all(isinstance(row, dict) and row for row in rows):
+        raise ValueError("rows must be at least one dict of column title to text or number")
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+
+    def text(value):
+        if isinstance(value, str | int | np.integer | type(None)):
+            return "" if value is None else str(value)
+        return "" if value != value else format(value, spec)
+
+    return Table([str(column) for column in columns], [[text(row.get(column)) for column in columns] for row in rows], caption)
