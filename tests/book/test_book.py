@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from check_notebooks import problems
+from check_notebooks import MAX_LINES, fix, problems
 
 ROOT = Path(__file__).parents[2]
 HTML = ROOT / "_build" / "html"
@@ -91,6 +91,48 @@ def test_the_check_of_notebooks_accepts(tmp_path):
     check = code("check.task_1(c)", metadata={"tags": ["check"]})
     shared = {"cell_type": "markdown", "metadata": {}, "source": "See https://example.org/home/ada and results/tmp/x."}
     assert problems(write_notebook(tmp_path / "good.ipynb", code(CHECKED, [stream("42\n")]), shared, code("c = 3"), check)) == []
+
+
+LINES = "\n".join("a = 1" for _ in range(MAX_LINES["cell"]))
+SHORT = "a = 1\n\nb = 2"
+HIDDEN = {"tags": ["hide-input"], "jupyter": {"source_hidden": True}}
+
+
+def in_turns(*cells):
+    return [part for cell in cells for part in (cell, TEXT)]
+
+
+def test_folded_cells_are_folded_in_jupyterlab_too(tmp_path):
+    folded = {"tags": ["hide-input"], "mystnb": {"figure": {"name": "fig-a"}}}
+    stale = {"jupyter": {"source_hidden": True, "outputs_hidden": False}}
+    path = write_notebook(tmp_path / "page.ipynb", *in_turns(code("1", metadata=folded), code("2"), code("3", metadata=stale)))
+    assert len(problems(path)) == 1 and "as they are in the book: 1, 5;" in problems(path)[0]
+    fix(path)
+    assert problems(path) == []
+    cells = json.loads(path.read_text())["cells"]
+    assert [cell["metadata"] for cell in cells[::2]] == [
+        {**folded, "jupyter": {"source_hidden": True}},
+        {},
+        {"jupyter": {"outputs_hidden": False}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "complaint"),
+    [
+        ([code(LINES), code(SHORT), code(SHORT)], None),
+        ([code(LINES + "\na = 1"), code(SHORT), code(SHORT)], "cell 1 has 26 lines"),
+        ([code(LINES), code(LINES), code(SHORT)], "half of the code cells"),
+        ([code(SHORT)] * 10 + [code(LINES)] * 8, "220 lines of code"),
+        ([code(SHORT), code(SHORT + "\nc = 3", metadata=HIDDEN)], "only 2 of 5"),
+    ],
+)
+def test_a_chapters_code_is_short_and_mostly_shown(tmp_path, cells, complaint):
+    (tmp_path / "book").mkdir()
+    found = problems(write_notebook(tmp_path / "book" / "10_new.ipynb", *in_turns(*cells)))
+    assert found == [] if complaint is None else (len(found) == 1 and complaint in found[0])
+    workbook = problems(write_notebook(tmp_path / "10_new.ipynb", *in_turns(*cells)))
+    assert workbook == [], "the limits are for chapters"
 
 
 def test_nbval_notices_an_error_and_a_changed_output(tmp_path):
