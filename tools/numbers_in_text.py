@@ -163,7 +163,7 @@ def save(path, content):
 
 
 def treat(path, values, converting=False):
-    """A page's content with the values written in, and the complaints about the page as it stands."""
+    """A page's content with the values written in, the complaints about the page as it stands, and the values it does not use."""
     content, complaints, used = load(path), [], set()
     for place, text, put in list(texts_of(path, content)):
         text = convert(text, values) if converting else text
@@ -173,8 +173,7 @@ def treat(path, values, converting=False):
         complaints += found
         used |= names
     complaints += [f"{path.name}: {name} is glued {len(found)} times" for name, found in values.items() if len(found) > 1]
-    complaints += [f"{path.name}: {name} is glued, but the text does not use it" for name in values if name not in used]
-    return content, complaints
+    return content, complaints, [name for name in values if name not in used]
 
 
 def main(arguments=None):
@@ -188,7 +187,7 @@ def main(arguments=None):
     left = 0
     for path in options.pages or pages_with_code():
         values = glued(executed(path))
-        content, complaints = treat(path, values, options.convert)
+        content, complaints, unused = treat(path, values, options.convert)
         if not options.check:
             save(path, content)
             remaining = treat(path, values)[1]
@@ -196,6 +195,7 @@ def main(arguments=None):
             print("".join(f"{change} (written)\n" for change in changed), end="")
             complaints = remaining
         print("".join(f"{complaint}\n" for complaint in complaints), end="")
+        print(f"{path.name}: note that the text does not use {', '.join(unused)}\n" if unused else "", end="")
         left += len(complaints)
     return 1 if left else 0
 

@@ -118,7 +118,7 @@ def test_a_page_is_run_compared_and_written(tmp_path):
     assert execute([path], jobs=1, folder=cache) == []
     values = glued(cached(path, cache))
     assert values == {"x": ["42"], "y": [5, 6], "z": [1]}
-    content, complaints = treat(path, values)
+    content, complaints, unused = treat(path, values)
     assert content["cells"][0]["source"] == ["The answer is 42<!--x-->, 5<!--y--> or 3<!--w-->."]
     assert content["cells"][1]["metadata"]["mystnb"]["figure"]["caption"] == "With 42<!--x-->."
     assert complaints == [
@@ -126,8 +126,8 @@ def test_a_page_is_run_compared_and_written(tmp_path):
         "page.ipynb, cell 1: w has no value; no code of this page glues it",
         "page.ipynb, cell 2: x is '42', and the text says '43'",
         "page.ipynb: y is glued 2 times",
-        "page.ipynb: z is glued, but the text does not use it",
     ]
+    assert unused == ["z"]
 
 
 def test_a_page_that_fails_is_named_and_not_kept(tmp_path, capsys):
