@@ -1,0 +1,118 @@
+"""The losses of chapter 11's short experiments, against densities of SciPy, quadrature and finite differences."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from scipy.integrate import quad
+
+from tvae_lib.experiments import tails
+from tvae_lib.latent import StudentT, kl_exact_and_grad
+
+
+def test_the_joint_density_of_t3_is_a_power():
+    df, n, m, sd = 3.5, 3, 2, 0.7
+    rng = np.random.default_rng(0)
+    x, mean, z = rng.normal(size=n), rng.normal(size=n), rng.normal(size=m)
+    scale = sd**2 * (df + z @ z) / (df + m)
+    product = stats.multivariate_t(np.zeros(m), np.eye(m), df).logpdf(z)
+    product += stats.multivariate_t(mean, scale * np.eye(n), df + m).logpdf(x)
+    joint = stats.multivariate_t(np.zeros(n + m), np.eye(n + m), df).logpdf(np.concatenate([(x - mean) / sd, z]))
+    np.testing.assert_allclose(product, joint - n * np.log(sd))
+
+
+@pytest.mark.parametrize(("df", "sd"), [(2.5, 1.0), (5.0, 0.4)])
+def test_regularising_part_is_a_power_divergence_from_the_fitted_prior(df, sd):
+    """For n = m = 1: up to a factor and a constant it is the gamma-power divergence of q(z | x) from t(0, tau, df + 1)."""
+    c, _ = tails.t3_constants(df, 1, 1, sd)
+    gamma, tau = -2 / (df + 2), tails.t3_fitted_scale(df, 1, 1, sd)
+    p = stats.t(df + 1, scale=tau)
+    power = lambda density: quad(lambda z: density.pdf(z) ** (1 + gamma), -np.inf, np.inf)[0] ** (1 / (1 + gamma))
+
+    size = power(p)
+
+    def divergence(mu, sigma):
+        q = stats.t(df + 1, mu, np.sqrt(df / (df + 1)) * sigma)
+        return quad(lambda z: q.pdf(z) * (p.pdf(z) / size) ** gamma, -np.inf, np.inf)[0] - power(q)
+
+    regularising = lambda mu, sigma: 0.5 * (mu**2 + df / (df - 1) * sigma**2 - df * c * sigma ** (2 / df))
+    least = regularising(0, tau * np.sqrt((df + 1) / df))
+    pairs = [(0.3, 0.5), (1.0, 0.2), (-0.5, 1.5)]
+    ratios = [divergence(*pair) / (regularising(*pair) - least) for pair in pairs]
+    np.testing.assert_allclose(ratios, ratios[0], rtol=1e-5)
+    assert divergence(0, tau * np.sqrt((df + 1) / df)) == pytest.approx(0, abs=1e-8)
+
+
+def test_t3_amounts_to_a_beta_vae_in_many_dimensions():
+    for df in (2.5, 21):
+        for sd in (1.0, 0.2):
+            _, beta = tails.t3_constants(df, 784, 10, sd)
+            assert sd**2 * beta * 2 * np.pi * np.e == pytest.approx(1, rel=0.1)
+
+
+def test_real_valued_losses_against_a_plain_computation():
+    kinds = [("gaussian", None, 0.5, 0.3), ("t3", 4.0, 0.5, 1.0)]
+    images = np.random.default_rng(0).random((1, 6, 5))
+    networks = tails.Networks((5, 4, 2), [0, 0], images, "cpu")
+    x, normal = networks.images[[0, 0]], torch.randn(2, 6, 2)
+    torch.manual_seed(1)
+    found = tails.real_valued_loss(networks, kinds)(x, normal).detach().numpy()
+    mu, logvar = (part.detach().numpy() for part in networks.encode(x))
+    torch.manual_seed(1)
+    chi = tails.chi_square(torch.tensor([[[3.0 + 5]], [[4.0 + 5]]]), (2, 6, 1)).numpy()
+    noise = [normal[0].numpy(), normal[1].numpy() / np.sqrt(chi[1] / 4)]
+    z = mu + np.exp(logvar / 2) * np.stack(noise)
+    decoded = networks.decode(torch.tensor(z)).detach().numpy()
+    cost = ((x.numpy() - decoded) ** 2).sum(-1) / (2 * 0.25)
+    kl = [stats.norm(0, 1).logpdf(0) * 0 + 0.5 * (mu[0] ** 2 + np.exp(logvar[0]) - 1 - logvar[0]).sum(-1)]
+    c, _ = tails.t3_constants(4.0, 5, 2, 0.5)
+    det = np.exp(logvar[1].sum(-1)) ** (1 / (4 + 5 + 2 - 2))
+    gamma = 0.5 * ((mu[1] ** 2).sum(-1) + 4 / (4 + 5 - 2) * np.exp(logvar[1]).sum(-1) - 4 * c * det)
+    np.testing.assert_allclose(found, [(cost[0] + 0.3 * kl[0]).mean(), (cost[1] + gamma).mean()], rtol=1e-5)
+
+
+def test_gradient_for_nu_of_the_tied_pair_goes_through_the_draws():
+    """The average over draws, differentiated for nu, against finite differences of the exact KL."""
+    torch.manual_seed(0)
+    df = torch.tensor(4.0, dtype=torch.float64, requires_grad=True)
+    mu, sigma = 0.8, 0.6
+    normal = torch.randn(200_000, dtype=torch.float64)
+    eps = normal * torch.rsqrt(tails.chi_square(df, normal.shape) / df)
+    kl = (tails.log_t(eps, df) - np.log(sigma) - tails.log_t(mu + sigma * eps, df)).mean()
+    (slope,) = torch.autograd.grad(kl, df)
+    exact = lambda nu: float(kl_exact_and_grad(StudentT(nu), np.array([mu]), np.array([2 * np.log(sigma)]))[0][0])
+    assert float(kl.detach()) == pytest.approx(exact(4.0), rel=0.02)
+    assert float(slope) == pytest.approx((exact(4.01) - exact(3.99)) / 0.02, abs=3e-3)
+
+
+def test_log_t_against_scipy_and_its_derivative_for_nu():
+    z, df = np.linspace(-6, 6, 13), torch.tensor(3.3, dtype=torch.float64, requires_grad=True)
+    value = tails.log_t(torch.tensor(z), df)
+    np.testing.assert_allclose(value.detach(), stats.t(3.3).logpdf(z))
+    (slope,) = torch.autograd.grad(value.sum(), df)
+    expected = np.sum(stats.t(3.3 + 1e-5).logpdf(z) - stats.t(3.3 - 1e-5).logpdf(z)) / 2e-5
+    assert float(slope) == pytest.approx(expected, rel=1e-5)
+
+
+def test_beta_divergence_tends_to_the_cross_entropy_and_is_that_of_a_sum_over_all_images():
+    logits = torch.tensor([[0.3, -1.2, 2.0]], dtype=torch.float64)
+    x = torch.tensor([[1.0, 0.0, 1.0]], dtype=torch.float64)
+    cross = tails.bernoulli_cost(logits, x)
+    small = tails.robust_cost(logits, x, torch.tensor([1e-7], dtype=torch.float64))
+    np.testing.assert_allclose(small, cross, rtol=1e-5)
+    beta, on = 0.3, logits[0].sigmoid().numpy()
+    every = np.array(np.meshgrid(*[[0, 1]] * 3)).reshape(3, -1).T
+    p = np.prod(np.where(every, on, 1 - on), axis=1)
+    mine = np.prod(np.where(x[0].numpy(), on, 1 - on))
+    expected = -(1 + beta) / beta * (mine**beta - 1) + np.sum(p ** (1 + beta)) - 1
+    np.testing.assert_allclose(tails.robust_cost(logits, x, torch.tensor([beta], dtype=torch.float64)), [expected])
+
+
+def test_models_of_one_seed_start_alike_and_a_short_run_learns():
+    data = np.random.default_rng(0).random((2, 40, 6)).round()
+    networks = tails.Networks((6, 5, 2), [3, 7, 3], data, "cpu")
+    assert torch.equal(networks.params["encoder.0.weight"][0], networks.params["encoder.0.weight"][2])
+    assert not torch.equal(networks.params["encoder.0.weight"][0], networks.params["encoder.0.weight"][1])
+    found = tails.learned_df("cpu", data, (6, 5, 2), {"epochs": 2, "batch_size": 10, "lr": 0.01}, (3.0, 21.0), (3, 7))
+    assert [entry["path"][0] for entry in found] == [3.0] * 2 + [21.0] * 2 + [3.0] * 2 + [21.0] * 2
+    assert all(len(entry["path"]) == 3 and np.isfinite(entry["path"]).all() for entry in found)
