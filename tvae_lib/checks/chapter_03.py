@@ -136,7 +136,7 @@ def task_3(first, second, third):
 
 @task("3.4")
 def task_4(typical_largest):
-    """typical_largest(df, n): the median of the largest |T| of n draws."""
+    """typical_largest(df, n): the median of the largest |eps| of n draws."""
     cases = [(3.0, 500), (3.0, 50_000), (8.0, 5_000)]
 
     def values(function):
@@ -144,7 +144,7 @@ def task_4(typical_largest):
 
     right = values(lambda df, n: stats.t.isf((1 - 0.5 ** (1 / n)) / 2, df))
     mistakes = {
-        "Both signs count: the chance that one |T| is above m is 2 P(T > m).": values(
+        "Both signs count: the chance that one |eps| is above m is 2 P(eps > m).": values(
             lambda df, n: stats.t.isf(1 - 0.5 ** (1 / n), df)
         ),
         "This is the value that one draw in n exceeds on average. For the median, put the chance that all n are below to 1/2.": (
@@ -252,13 +252,13 @@ def task_6(score_terms):
 
 @task("3.7")
 def task_7(shared_correlation):
-    """shared_correlation(df): the correlation of log|T_1| and log|T_2| when both share one V."""
+    """shared_correlation(df): the correlation of log|eps_1| and log|eps_2| when both share one V."""
     dfs = (1.5, 2.5, 21.0)
     v, z = (np.array([polygamma(1, df / 2) for df in dfs]), polygamma(1, 0.5))
     digamma = np.array([polygamma(0, df / 2) for df in dfs])
     mistakes = {
-        "This is covariance over the variance of log|Z| alone; log|T| also varies because V does.": v / z,
-        "This is the covariance; divide it by the variance of log|T|.": v / 4,
+        "This is covariance over the variance of log|Z| alone; log|eps| also varies because V does.": v / z,
+        "This is the covariance; divide it by the variance of log|eps|.": v / 4,
         "The normal is a square root of a chi-square with 1 degree of freedom: its part is psi'(1/2).": v
         / (polygamma(1, 1.0) + v),
         "V has nu / 2 inside psi', not nu.": np.array([polygamma(1, df) / (z + polygamma(1, df)) for df in dfs]),
@@ -306,7 +306,7 @@ def task_8(looks_independent):
     if share_of_yes(3.0, 4_000, all_three) > 0:
         raise NotYet(
             "It accepts 4,000 rows that share one V at nu = 3. Coordinates of a multivariate t are uncorrelated but dependent: "
-            "look at their sizes, log|T|, not at T."
+            "look at their sizes, log|eps|, not at eps."
         )
     if share_of_yes(3.0, 4_000, [1, 2]) > 0:
         raise NotYet("It accepts draws whose second and third coordinate share one V: look at every pair.")
