@@ -24,7 +24,7 @@ from scipy import stats
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from tvae_lib import impute, masks, vae_numpy, vae_torch
+from tvae_lib import impute, likelihood, masks, vae_numpy, vae_torch
 from tvae_lib.checkpoint import set_params
 from tvae_lib.data import load_mnist
 from tvae_lib.latent import StudentT
@@ -72,7 +72,7 @@ def numpy_step(kind=vae_numpy.VAE, dtype=np.float32):
 class OutOfPlace(vae_numpy.VAE):
     """The same model, but every addition, ReLU and mask makes a new array."""
 
-    def _forward(self, part, h):
+    def forward(self, part, h):
         layers = [h]
         for i in range(len(self.sizes) - 1):
             h = h @ self.params[f"{part}.{i}.weight"].T + self.params[f"{part}.{i}.bias"]
@@ -80,13 +80,13 @@ class OutOfPlace(vae_numpy.VAE):
             h = layers[-1]
         return layers
 
-    def _backward(self, part, layers, dout, grads, need_input=True):
+    def backward(self, part, layers, dout, grads=None):
         for i in reversed(range(len(self.sizes) - 1)):
             grads[f"{part}.{i}.weight"] = dout.T @ layers[i]
             grads[f"{part}.{i}.bias"] = dout.sum(axis=0)
             if i > 0:
                 dout = (dout @ self.params[f"{part}.{i}.weight"]) * (layers[i] > 0)
-            elif need_input:
+            elif part == "decoder":
                 dout = dout @ self.params[f"{part}.{i}.weight"]
         return dout
 
@@ -99,9 +99,9 @@ def bernoulli_losses():
     def obvious():
         return np.sum(np.logaddexp(0, logits) - x * logits, axis=1), expit(logits)
 
-    for plain, fast in zip(obvious(), vae_numpy._bernoulli_loss(logits, x), strict=True):
+    for plain, fast in zip(obvious(), likelihood.cost_and_probabilities(logits, x), strict=True):
         np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=1e-6)
-    return obvious, lambda: vae_numpy._bernoulli_loss(logits, x)
+    return obvious, lambda: likelihood.cost_and_probabilities(logits, x)
 
 
 def torch_step(compiled=False):

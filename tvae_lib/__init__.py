@@ -1,3 +1,27 @@
-"""The small library behind the t-VAE book: two variational autoencoders, their KL terms, masks and scores."""
+"""The small library behind the t-VAE book. In reading order:
+
+latent         the two families, Gaussian and Student's t, and their KL terms (chapters 02 and 03)
+likelihood     what the decoder's output says about the pixels
+vae_numpy      the model in NumPy, with backpropagation by hand (chapter 04)
+vae_torch      the same model in PyTorch (chapter 05)
+train          `fit`: stochastic gradient descent for either, repeatable and resumable
+checkpoint     models in files, and back
+masks          which pixels are missing
+impute         filling them in with a model (chapter 07)
+baselines      filling them in without one
+metrics        scores of what was filled in
+outliers       how unusual an image is to a model (chapter 09)
+synthetic      data whose codes have known tails (chapter 09)
+results        reading what the full-length runs left in results/
+plots          figures that several chapters use
+inputs, files  what arguments may be, and files that are whole or not there
+
+Folders: data (MNIST and others); divergences (the longer formulas for an exact KL, chapter 02, and in divergences.torch the
+densities and KL terms for tensors, chapter 05); experiments (the full-length runs); interactive (live figures); checks (of the
+workbooks).
+
+Imports go one way: inputs and files, then data, latent, likelihood, masks, metrics, plots, then the other modules, then
+experiments, interactive and checks, which do not know one another.
+"""
 
 __version__ = "0.1.0"

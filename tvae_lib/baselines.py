@@ -9,8 +9,7 @@ shapes fit.
 
 import numpy as np
 
-from tvae_lib.inputs import check_mask, real_array, whole
-from tvae_lib.vae_numpy import check_images
+from tvae_lib.inputs import check_images, check_mask, real_array, whole
 
 
 def _check(train, x, missing):

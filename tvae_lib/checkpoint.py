@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from tvae_lib.files import write_atomically
-from tvae_lib.inputs import check_dtype, said
+from tvae_lib.inputs import check_dtype, check_family, said
 from tvae_lib.latent import Gaussian, StudentT
-from tvae_lib.vae_numpy import VAE, check_family
+from tvae_lib.vae_numpy import VAE
 
 FORMAT = "tvae-1"
 

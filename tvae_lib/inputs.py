@@ -2,6 +2,8 @@
 
 import contextlib
 import numbers
+import sys
+from functools import wraps
 
 import numpy as np
 
@@ -61,6 +63,13 @@ def whole(name, value, low=0, high=np.inf):
     return int(value)
 
 
+def rate(lr):
+    """A learning rate as a float."""
+    if not isinstance(lr, numbers.Real) or not 0 < lr <= sys.float_info.max:
+        raise ValueError(f"lr must be a finite number greater than 0, got {said(lr)}")
+    return float(lr)
+
+
 def check_rng(rng):
     """Raise ValueError unless rng is a NumPy generator."""
     if not isinstance(rng, np.random.Generator):
@@ -99,3 +108,198 @@ def check_mask(missing, shape):
     if missing.shape != tuple(shape) or missing.dtype != bool:
         raise ValueError(f"missing must be bool of shape {tuple(shape)}, got {missing.dtype} of shape {missing.shape}")
     return missing
+
+
+# ---- what the models take, arrays or tensors: `check_...` only looks at it and returns it
+
+
+def check_sizes(sizes):
+    """The layer widths as a tuple."""
+    try:
+        widths = tuple(whole("width", width, 1) for width in sizes)
+    except (TypeError, ValueError):  # not iterable, or not whole numbers
+        widths = ()
+    if len(widths) < 2:
+        raise ValueError(f"sizes must be at least two positive whole numbers, images first, latent last, got {said(sizes)}")
+    return widths
+
+
+def check_family(family):
+    """An object with the three methods that every model needs."""
+    if isinstance(family, type):
+        raise ValueError(f"family must be an object, got the class {family.__name__}; call it: {family.__name__}(...)")
+    missing = [name for name in ("sample", "log_prob", "score") if not callable(getattr(family, name, None))]
+    if missing:
+        need = "family must have the methods sample, log_prob and score"
+        raise ValueError(f"{need}, got {said(family)} without {', '.join(missing)}")
+    return family
+
+
+def check_kl(kl, family, default="sample"):
+    """ "exact" or "sample"; None stands for the default."""
+    if kl is None:
+        return default
+    if not isinstance(kl, str) or kl not in ("exact", "sample"):
+        raise ValueError(f'kl must be "exact", "sample" or None, got {said(kl)}')
+    if kl == "exact" and not hasattr(family, "kl_exact_and_grad"):
+        hint = 'has no method kl_exact_and_grad(mu, logvar); kl="sample" does without'
+        raise ValueError(f'kl="exact" is not possible: {type(family).__name__} {hint}')
+    return kl
+
+
+def tensor_or_real(name, value):
+    """A tensor as it is, anything else as an array of real numbers."""
+    return value if hasattr(value, "detach") else real_array(name, value)
+
+
+def _kind(x):
+    """The kind of numbers in an array or a tensor by NumPy's letter: f floating point, c complex, i and others."""
+    if hasattr(x.dtype, "kind"):
+        return x.dtype.kind
+    return "f" if x.dtype.is_floating_point else "c" if x.dtype.is_complex else "i"
+
+
+def check_images(x, width):
+    """Images (n, width) with pixels in [0, 1]."""
+    if _kind(x) not in "biuf":
+        raise ValueError(f"images must hold real numbers, got {x.dtype}")
+    if x.ndim != 2 or x.shape[1] != width:
+        raise ValueError(f"images must have shape (n, {width}), got {tuple(x.shape)}")
+    if len(x) and not (x.min() >= 0 and x.max() <= 1):  # a NaN fails both comparisons
+        raise ValueError(f"pixels must lie in [0, 1], got values from {x.min():g} to {x.max():g}")
+    return x
+
+
+def check_eps(eps, shape, dtype, name="eps"):
+    """Noise, floating point of the given shape, and not too large for a dtype."""
+    if tuple(eps.shape) != tuple(shape) or _kind(eps) != "f":
+        raise ValueError(f"{name} must be floating point of shape {tuple(shape)}, got {eps.dtype} of shape {tuple(eps.shape)}")
+    return _check_size(name, eps, dtype)
+
+
+def check_codes(z, width, dtype):
+    """Codes (n, width), not too large for a dtype."""
+    if z.ndim != 2 or z.shape[1] != width or _kind(z) not in "biuf":
+        raise ValueError(f"z must hold real numbers, shape (n, {width}), got {z.dtype} of shape {tuple(z.shape)}")
+    return _check_size("z", z, dtype)
+
+
+def _check_size(name, value, dtype):
+    if not (abs(value) <= largest(dtype)).all():
+        raise ValueError(f"{name} must be finite and at most {largest(dtype):g} in size in {dtype}, got more or NaN")
+    return value
+
+
+def check_pairs(x, z):
+    """As many images as codes."""
+    if len(x) != len(z):
+        raise ValueError(f"x and z must have the same number of rows, got {len(x)} and {len(z)}")
+
+
+def images(x, width, dtype=None, name=None):
+    """Images (n, width) as an array in the given precision, or in its own. With a name there must be at least one."""
+    x = check_images(real_array(name or "images", x), width)
+    if name and not len(x):
+        raise ValueError(f"{name} must hold at least one image")
+    return x if dtype is None else x.astype(dtype, copy=False)
+
+
+def codes(z, width, dtype):
+    """Codes (n, width) as an array in the given precision."""
+    return check_codes(real_array("z", z), width, dtype).astype(dtype, copy=False)
+
+
+def batch(x, eps, sizes, dtype, at_least=0):
+    """Images and noise as arrays with one row per image."""
+    x = images(x, sizes[0], dtype)
+    if len(x) < at_least:
+        raise ValueError("a gradient needs at least one image, got none")
+    return x, check_eps(as_array("eps", eps), (len(x), sizes[-1]), dtype).astype(dtype, copy=False)
+
+
+def masked_images(x, missing, width):
+    """`x` and `missing` as arrays (n, width), of which the observed pixels lie in [0, 1]."""
+    x = real_array("x", x)
+    if x.ndim != 2 or x.shape[1] != width:
+        raise ValueError(f"x must have shape (n, {width}), got {x.shape}")
+    missing = check_mask(missing, x.shape)
+    check_images(np.where(missing, 0, x), width)
+    return x, missing
+
+
+def check_encoded(encoded):
+    """What an encoder puts out. The arguments have been checked, so it is a FloatingPointError if it is not finite."""
+    if not (abs(encoded) < np.inf).all():  # a NaN fails the comparison
+        raise FloatingPointError("the encoder puts out NaN or infinity: the weights have diverged, try a lower learning rate")
+    return encoded
+
+
+@contextlib.contextmanager
+def blame_the_weights():
+    """Around what depends on checked arguments and the weights: a ValueError in it is the weights' fault."""
+    try:
+        yield
+    except ValueError as error:
+        raise FloatingPointError(f"{error}: the weights have diverged, try a lower learning rate") from None
+
+
+# ---- what the latent families take
+
+
+def check_df(df):
+    """Degrees of freedom as a float."""
+    if isinstance(df, bool) or not isinstance(df, numbers.Real) or not 1e-6 <= df <= 1e20:
+        raise ValueError(f"df must be a number from 1e-6 to 1e20 (for more take the Gaussian), got {said(df)}")
+    return float(df)
+
+
+def check_code(mu, logvar):
+    """mu and logvar, arrays or tensors, of one shape and of a size with which the KL can be computed."""
+    if tuple(mu.shape) != tuple(logvar.shape):
+        raise ValueError(f"mu and logvar must have the same shape, got {tuple(mu.shape)} and {tuple(logvar.shape)}")
+    dtype = min(mu.dtype, logvar.dtype, key=lambda dtype: dtype.itemsize)
+    most, most_logvar = largest(dtype), 600 if dtype.itemsize >= 8 else 80
+    if not ((abs(mu) <= most).all() and (abs(logvar) <= most_logvar).all()):  # a NaN fails both comparisons
+        limits = f"in {dtype} at most {most:g} and {most_logvar} in size"
+        raise ValueError(f"mu and logvar must be finite, {limits}, got more or NaN")
+    return mu, logvar
+
+
+def code(mu, logvar):
+    """mu and logvar as arrays."""
+    return check_code(floating("mu", mu), floating("logvar", logvar))
+
+
+def drawn_code(mu, logvar, eps):
+    """mu, logvar and the noise of one draw as arrays."""
+    mu, logvar = code(mu, logvar)
+    eps = as_array("eps", eps)
+    if eps.shape != mu.shape or eps.dtype.kind != "f":
+        raise ValueError(f"eps must be floating point of shape {mu.shape}, got {eps.dtype} of shape {eps.shape}")
+    eps = finite("eps", eps)
+    finite("sigma * eps", np.exp(0.5 * logvar) * eps)
+    return mu, logvar, eps
+
+
+def checked(family):
+    """Class decorator: the methods of a family first look at what they are given, and `sample` at what it has drawn.
+
+    z must be finite and at most 1e15 in size in float32, 1e120 in float64, so that no square overflows.
+    """
+    draw, of_numbers = family.sample, [family.log_prob, family.score]
+
+    @wraps(draw)
+    def sample(self, rng, shape):
+        check_rng(rng)
+        check_shape(shape)
+        eps = draw(self, rng, shape)
+        if not np.isfinite(eps).all():  # the share of draws of t beyond x falls like x^-df
+            raise ValueError(f"df = {self.df:g} is too small: some draws exceed the largest float64; take 0.05 or more")
+        return eps
+
+    def looking(method):
+        return wraps(method)(lambda self, z: method(self, finite("z", z)))
+
+    family.sample = sample
+    family.log_prob, family.score = map(looking, of_numbers)
+    return family

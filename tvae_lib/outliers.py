@@ -3,11 +3,13 @@
 import numpy as np
 from scipy.special import logsumexp
 
-from tvae_lib.data import load_fashion_test
+from tvae_lib.data.unusual import unusual_images
 from tvae_lib.impute import noise
-from tvae_lib.inputs import finite, floating, generator, real_array, whole
+from tvae_lib.inputs import finite, generator, images, whole
 from tvae_lib.latent import kl_exact
-from tvae_lib.vae_numpy import bernoulli_loss, check_images
+from tvae_lib.likelihood import bernoulli_loss
+
+__all__ = ["auc", "unusual_images", "unusualness"]
 
 CHUNK = 500
 
@@ -22,8 +24,7 @@ def unusualness(model, x, draws=64, seed=0):
 
     ValueError unless x is (n, 784) with pixels in [0, 1], draws a whole number, 1 or more, and seed one of 0 or more.
     """
-    x, draws, rng = real_array("x", x), whole("draws", draws, 1), generator(seed)
-    check_images(x, model.sizes[0])
+    draws, rng, x = whole("draws", draws, 1), generator(seed), images(x, model.sizes[0])
     scores = {name: np.empty(len(x)) for name in ("reconstruction", "kl", "negative_elbo", "bound")}
     for start in range(0, len(x), CHUNK):
         rows = slice(start, start + CHUNK)
@@ -43,38 +44,6 @@ def unusualness(model, x, draws=64, seed=0):
             scores["kl"][rows] = scores["negative_elbo"][rows] - scores["reconstruction"][rows]
         scores["bound"][rows] = np.log(draws) - logsumexp(log_weights, axis=0)
     return scores
-
-
-def unusual_images(digits, seed=0):
-    """Unusual relatives of test digits (n, 784): a dict of name to images (n, 784), n at most 10,000.
-
-    "fashion": as many Fashion-MNIST test images; and the digits themselves "rotated" by 30 to 90 degrees either way, "shifted"
-    by 4 to 7 pixels both ways, "inverted", "noisy" (normal, standard deviation 0.25, clipped), "patched" (a white 8 x 8 square).
-    ValueError unless pixels lie in [0, 1], and seed is a whole number, 0 or more.
-    """
-    from scipy.ndimage import rotate
-
-    digits, rng = floating("digits", digits), generator(seed)
-    check_images(digits, 784)
-    whole("the number of digits", len(digits), 0, 10_000)
-    n, squares = len(digits), digits.reshape(-1, 28, 28)
-    angles = rng.uniform(30, 90, n) * rng.choice([-1, 1], n)
-    rotated = [rotate(image, angle, reshape=False, order=1) for image, angle in zip(squares, angles, strict=True)]
-    down, right = rng.integers(4, 8, (2, n)) * rng.choice([-1, 1], (2, n))
-    padded = np.pad(squares, ((0, 0), (7, 7), (7, 7)))
-    top, left = rng.integers(0, 21, (2, n))
-    patched = squares.copy()
-    for image, i, j in zip(patched, top, left, strict=True):
-        image[i : i + 8, j : j + 8] = 1
-    sets = {
-        "fashion": load_fashion_test()[0][:n],
-        "rotated": np.clip(rotated, 0, 1),
-        "shifted": [image[7 - i : 35 - i, 7 - j : 35 - j] for image, i, j in zip(padded, down, right, strict=True)],
-        "inverted": 1 - squares,
-        "noisy": np.clip(squares + rng.normal(0, 0.25, squares.shape), 0, 1),
-        "patched": patched,
-    }
-    return {name: np.reshape(images, (n, 784)).astype(np.float32) for name, images in sets.items()}
 
 
 def auc(usual, unusual):

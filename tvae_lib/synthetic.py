@@ -8,8 +8,7 @@ coordinate the likelihood of any model is an integral over a line, so models can
 import numpy as np
 from scipy.special import expit, logsumexp
 
-from tvae_lib.inputs import check_rng, finite, floating, whole
-from tvae_lib.vae_numpy import check_family, check_images
+from tvae_lib.inputs import check_family, check_images, check_rng, finite, floating, whole
 
 QUESTIONS = 50
 SLOPE = 1.5

@@ -1,8 +1,6 @@
 """One training loop for both back ends: plain stochastic gradient descent."""
 
 import json
-import numbers
-import sys
 import time
 import zlib
 from contextlib import nullcontext
@@ -13,10 +11,10 @@ import numpy as np
 from tqdm import tqdm
 
 from tvae_lib import checkpoint as checkpoints
+from tvae_lib import inputs
 from tvae_lib.data import batches, check_batch_size
 from tvae_lib.files import remove_leftovers
-from tvae_lib.inputs import check_rng, real_array, said, whole
-from tvae_lib.vae_numpy import check_images
+from tvae_lib.inputs import check_rng, rate, whole
 
 
 @dataclass
@@ -38,10 +36,28 @@ class History:
         return len(self.loss)
 
 
-def _split(loss):
+def split(loss):
     """Mean total, reconstruction and KL of a batch, as floats."""
     reconstruction, kl = float(loss.reconstruction.mean()), float(loss.kl.mean())
     return np.array([reconstruction + kl, reconstruction, kl])
+
+
+def epoch(model, images, rng, *, batch_size, lr, number=1):
+    """One pass over the images (n, 784) in random order, a step of gradient descent per batch. Returns the mean loss as `split`.
+
+    FloatingPointError if the loss is no longer finite; `number` is that of the epoch, for its message.
+    """
+    params, total, steps = model.params, np.zeros(3), 0
+    for rows in batches(rng, len(images), batch_size):
+        eps = model.family.sample(rng, (batch_size, model.sizes[-1]))
+        loss, grads = model.loss_and_grad(images[rows], eps)
+        total += split(loss)
+        steps += 1
+        check_finite(total[0], f"the loss is {total[0]} at epoch {number}, step {steps}", lr)
+        for name, grad in grads.items():
+            grad *= lr
+            params[name] -= grad
+    return total / steps
 
 
 def evaluate(model, images, rng):
@@ -49,14 +65,14 @@ def evaluate(model, images, rng):
 
     images: (n, 784) in [0, 1], at least one; rng: np.random.Generator; ValueError otherwise.
     """
-    images = _images("images", images, model)
+    images = inputs.images(images, model.sizes[0], name="images")
     check_rng(rng)
     total = np.zeros(3)
     with getattr(model, "no_grad", nullcontext)():  # PyTorch then keeps nothing for a backward pass
         for start in range(0, len(images), 1000):
             x = images[start : start + 1000]
             eps = model.family.sample(rng, (len(x), model.sizes[-1]))
-            total += len(x) * _split(model.loss(x, eps))
+            total += len(x) * split(model.loss(x, eps))
     return total / len(images)
 
 
@@ -78,51 +94,25 @@ def fit(model, train, valid, *, epochs, batch_size, lr, seed, checkpoint=None, p
         a run that was never interrupted.
     progress : show a bar with one step per epoch; a dict is passed on to tqdm, e.g. {"desc": "seed 3", "position": 1}.
 
-    Returns
-    -------
-    History
-
-    Raises
-    ------
-    ValueError
-        if an argument is out of range, or the checkpoint belongs to another run.
-    FloatingPointError
-        if the loss is no longer finite; the checkpoint then still holds the last good epoch.
+    Returns a `History`. ValueError if an argument is out of range or the checkpoint belongs to another run; FloatingPointError
+    if the loss is no longer finite: the checkpoint then still holds the last good epoch.
     """
-    epochs, seed = whole("epochs", epochs), whole("seed", seed)
-    if not isinstance(lr, numbers.Real) or not 0 < lr <= sys.float_info.max:
-        raise ValueError(f"lr must be a finite number greater than 0, got {said(lr)}")
-    train, valid = real_array("train", train), _images("valid", valid, model)
-    check_images(train, model.sizes[0])
+    epochs, seed, lr = whole("epochs", epochs), whole("seed", seed), rate(lr)
+    train, valid = inputs.images(train, model.sizes[0]), inputs.images(valid, model.sizes[0], name="valid")
     check_batch_size(batch_size, len(train))
-    lr = float(lr)
-    run = {"batch_size": int(batch_size), "lr": lr, "seed": int(seed)}  # plain numbers: JSON knows none of NumPy's
+    run = {"batch_size": int(batch_size), "lr": lr, "seed": seed}  # plain numbers: JSON knows none of NumPy's
     run["train_crc"] = zlib.crc32(np.ascontiguousarray(train))
-    history = History()
-    if checkpoint is not None:
-        remove_leftovers(checkpoint)
-        if Path(checkpoint).exists():
-            history = _resume(model, checkpoint, run)
-    params = model.params
+    history = History() if checkpoint is None else resume(model, checkpoint, run)
     style = {"desc": "training", **(progress if isinstance(progress, dict) else {})}
     bar = tqdm(total=epochs, initial=min(len(history), epochs), unit="epoch", disable=not progress, **style)
-    with bar, np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a loss that is not finite is reported below
-        for epoch in range(len(history), epochs):
+    with bar, np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a loss that is not finite is reported
+        for number in range(len(history), epochs):
             started = time.perf_counter()
-            rng = np.random.default_rng((seed, epoch))
-            total, steps = np.zeros(3), 0
-            for rows in batches(rng, len(train), batch_size):
-                eps = model.family.sample(rng, (batch_size, model.sizes[-1]))
-                loss, grads = model.loss_and_grad(train[rows], eps)
-                total += _split(loss)
-                steps += 1
-                _check_finite(total[0], f"the loss is {total[0]} at epoch {epoch + 1}, step {steps}", lr)
-                for name, grad in grads.items():
-                    grad *= lr
-                    params[name] -= grad
+            rng = np.random.default_rng((seed, number))
+            training = epoch(model, train, rng, batch_size=batch_size, lr=lr, number=number + 1)
             validation = evaluate(model, valid, rng)
-            _check_finite(validation[0], f"the validation loss is {validation[0]} after epoch {epoch + 1}", lr)
-            values = [*(total / steps), *validation, time.perf_counter() - started]
+            check_finite(validation[0], f"the validation loss is {validation[0]} after epoch {number + 1}", lr)
+            values = [*training, *validation, time.perf_counter() - started]
             for series, value in zip(vars(history).values(), values, strict=True):
                 series.append(float(value))
             if checkpoint is not None:
@@ -132,21 +122,17 @@ def fit(model, train, valid, *, epochs, batch_size, lr, seed, checkpoint=None, p
     return history
 
 
-def _images(name, images, model):
-    images = real_array(name, images)
-    check_images(images, model.sizes[0])
-    if not len(images):
-        raise ValueError(f"{name} must hold at least one image")
-    return images
-
-
-def _check_finite(loss, message, lr):
+def check_finite(loss, message, lr):
+    """Raise FloatingPointError with the message and a hint unless the loss is finite."""
     if not np.isfinite(loss):
         raise FloatingPointError(f"{message}: try a learning rate below {lr:g}")
 
 
-def _resume(model, path, run):
-    """Load parameters and history from a checkpoint, after making sure that it continues this very run."""
+def resume(model, path, run):
+    """The history of a checkpoint, after making sure that it continues this very run and loading its parameters."""
+    remove_leftovers(path)
+    if not Path(path).exists():
+        return History()
     config, params, extra = checkpoints.read(path)
     different = checkpoints.differences({**checkpoints.describe(model), **run}, {**config, **extra.get("run", {})})
     if different:

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from tvae_lib import impute, latent, masks, metrics, vae_numpy
+from tvae_lib import impute, inputs, masks, metrics, vae_numpy
 from tvae_lib.latent import Gaussian, StudentT, kl_exact, kl_sample
 from tvae_lib.vae_numpy import VAE, bernoulli_loss
 
@@ -37,11 +37,11 @@ def cases():
         yield kl_sample, (family, CODE, CODE + 600, NOISE * 1e119), large
     code = "mu and logvar must be finite, in float64 at most 1e+120 and 600 in size, got more or NaN"
     single = "mu and logvar must be finite, in float32 at most 1e+15 and 80 in size, got more or NaN"
-    yield latent.check_code, (CODE, CODE + 600.001), code
-    yield latent.check_code, (CODE - 1.001e120, CODE), code
-    yield latent.check_code, (CODE.astype(np.float32), CODE + 80.001), single
-    yield latent.check_code, (CODE, np.float32(CODE - 80.001)), single
-    yield latent.check_code, (np.float32(CODE + 1.001e15), CODE), single
+    yield inputs.check_code, (CODE, CODE + 600.001), code
+    yield inputs.check_code, (CODE - 1.001e120, CODE), code
+    yield inputs.check_code, (CODE.astype(np.float32), CODE + 80.001), single
+    yield inputs.check_code, (CODE, np.float32(CODE - 80.001)), single
+    yield inputs.check_code, (np.float32(CODE + 1.001e15), CODE), single
     yield kl_exact, (object(), CODE, CODE), "object offers no exact KL: it has no method kl_exact_and_grad(mu, logvar)"
     df = "df must be a number from 1e-6 to 1e20 (for more take the Gaussian), got"
     yield StudentT, (0,), f"{df} 0"
@@ -56,9 +56,9 @@ def cases():
     yield VAE, (7,), "family must have the methods sample, log_prob and score, got 7 without sample, log_prob, score"
     yield VAE, (Gaussian(), (784,)), "sizes must be at least two positive whole numbers, images first, latent last, got (784,)"
     yield VAE, (Gaussian(), (784, 3), 0, np.float16), "dtype must be one of float32, float64, got"
-    yield vae_numpy.check_kl, ("both", Gaussian()), 'kl must be "exact", "sample" or None, got \'both\''
+    yield inputs.check_kl, ("both", Gaussian()), 'kl must be "exact", "sample" or None, got \'both\''
     hint = 'int has no method kl_exact_and_grad(mu, logvar); kl="sample" does without'
-    yield vae_numpy.check_kl, ("exact", 7), f'kl="exact" is not possible: {hint}'
+    yield inputs.check_kl, ("exact", 7), f'kl="exact" is not possible: {hint}'
     yield MODEL.encode, (RAGGED,), f"images {NO_ARRAY}"
     yield MODEL.encode, (X[:, 1:],), "images must have shape (n, 784), got (2, 783)"
     yield MODEL.encode, (X + 1,), "pixels must lie in [0, 1], got values from 1.5 to 1.5"
@@ -107,8 +107,8 @@ def test_the_message(function, arguments, message, refuses):
 
 
 def test_the_limits_themselves_are_allowed():
-    latent.check_code(CODE + 1e120, CODE - 600)
-    latent.check_code(np.float32(CODE - 1e15), np.float32(CODE + 80))
+    inputs.check_code(CODE + 1e120, CODE - 600)
+    inputs.check_code(np.float32(CODE - 1e15), np.float32(CODE + 80))
     assert StudentT(1e20).df == 1e20 and StudentT(1e-6).df == 1e-6
     assert np.isfinite(MODEL.decode(NOISE * np.float32(1e15))).all()
     assert metrics.mse(X * 0.0, np.full(X.shape, 1e6)) == 1e12
@@ -143,7 +143,7 @@ def test_gradients_keep_the_models_precision():
 def test_the_seed_is_0_unless_another_is_given():
     for name, value in VAE(Gaussian(), (784, 5, 3)).params.items():
         np.testing.assert_array_equal(value, VAE(Gaussian(), (784, 5, 3), rng=0).params[name])
-    assert vae_numpy.check_kl("sample", 7) == "sample"
+    assert inputs.check_kl("sample", 7) == "sample"
 
 
 def test_errors_are_averaged_in_double_precision():

@@ -36,7 +36,7 @@ def task_1(forward):
     """forward(params, half, h): what enters each of the three layers of a half, and what the last puts out."""
     model, x, eps = made_up()
     for half, h in (("encoder", x), ("decoder", eps)):
-        right = model._forward(half, h)
+        right = model.forward(half, h)
         answer = parts(call(forward, model.params, half, h), "the input", "hidden layer 1", "hidden layer 2", "the output")
         expect(answer[0], h, "the first entry, the input,")
         for i in range(3):
@@ -102,11 +102,11 @@ def task_3(linear_backward):
 def task_4(backward):
     """backward(params, half, layers, dout): all gradients of one half, and the derivative with respect to its input."""
     model, _, codes = made_up()
-    layers = model._forward("decoder", codes)
+    layers = model.forward("decoder", codes)
     dout = np.random.default_rng(4).normal(size=layers[-1].shape)
     right, gated = {}, {}
-    dinput = model._backward("decoder", layers, dout, right)
-    gated_dinput = model._backward("decoder", layers, dout * (layers[-1] > 0), gated)
+    dinput = model.backward("decoder", layers, dout, right)
+    gated_dinput = model.backward("decoder", layers, dout * (layers[-1] > 0), gated)
     ungated, delta = {}, dout
     for i in (2, 1, 0):
         ungated |= {f"decoder.{i}.weight": delta.T @ layers[i], f"decoder.{i}.bias": delta.sum(axis=0)}
@@ -202,15 +202,15 @@ def task_6(numerical_gradient):
 
 def backprop(model, x, eps, prior, kl_weight=1.0, reach=lambda sigma: sigma / 2):
     """The gradient of the loss, made of the library's parts, with room for a mistake."""
-    enc, grads = model._forward("encoder", x), {}
+    enc, grads = model.forward("encoder", x), {}
     mu, logvar = np.split(enc[-1], 2, axis=1)
     sigma = np.exp(logvar / 2)
     z = mu + sigma * eps
-    dec = model._forward("decoder", z)
-    dz = model._backward("decoder", dec, (expit(dec[-1]) - x) / len(x), grads)
+    dec = model.forward("decoder", z)
+    dz = model.backward("decoder", dec, (expit(dec[-1]) - x) / len(x), grads)
     pull = -kl_weight / len(x) * prior.score(z)
     dlogvar = reach(sigma) * eps * dz + 0.5 * (sigma * eps * pull - kl_weight / len(x))
-    model._backward("encoder", enc, np.concatenate([dz + pull, dlogvar], axis=1), grads, need_input=False)
+    model.backward("encoder", enc, np.concatenate([dz + pull, dlogvar], axis=1), grads)
     return grads
 
 

@@ -201,7 +201,7 @@ def task_4(Network):
     network = network.double()
     network.load_state_dict({name: torch.tensor(value) for name, value in model.params.items()})
     for half, method, given in (("encoder", "encode", x), ("decoder", "decode", eps)):
-        bare, last = given, model._forward(half, given)[-1]
+        bare, last = given, model.forward(half, given)[-1]
         for i in range(3):
             bare = bare @ model.params[f"{half}.{i}.weight"].T + model.params[f"{half}.{i}.bias"]
         answer = call(getattr(network, method, None), torch.tensor(given))

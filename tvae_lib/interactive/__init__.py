@@ -508,8 +508,8 @@ def _backprop_values(model, x, eps):
     logits = model.decode(z)
     dz = model.reconstruction_and_dz(x, z)[1] - (0 if model.kl == "exact" else model.family.score(z))
     dmu, dlogvar = grads["encoder.1.bias"]
-    forward = {"x": x, "e1": model._forward("encoder", x)[1], "mu": mu, "logvar": logvar, "eps": eps, "sigma": sigma, "z": z}
-    forward |= {"d1": model._forward("decoder", z)[1], "logits": logits, "pi": expit(logits)}
+    forward = {"x": x, "e1": model.forward("encoder", x)[1], "mu": mu, "logvar": logvar, "eps": eps, "sigma": sigma, "z": z}
+    forward |= {"d1": model.forward("decoder", z)[1], "logits": logits, "pi": expit(logits)}
     forward |= {"reconstr.": loss.reconstruction, "kl": loss.kl, "loss": loss.total}
     backward = {"e1": grads["encoder.0.bias"], "mu": dmu, "logvar": dlogvar, "sigma": 2 * dlogvar / sigma, "z": dz}
     backward |= {"d1": grads["decoder.0.bias"], "logits": grads["decoder.1.bias"]}
