@@ -102,6 +102,17 @@ def check_shape(shape):
         raise ValueError(f"shape must be a whole number, 0 or more, or several of them, got {said(shape)}")
 
 
+def check_image_shape(shape, of=None):
+    """`shape`, rows and columns of an image, as a tuple. With `of`, the shape (n, D) of some images, their product must be D."""
+    try:
+        rows, columns = (whole("side", side, 1) for side in shape)
+    except (TypeError, ValueError):
+        raise ValueError(f"shape must be two whole numbers, 1 or more, rows and columns, got {said(shape)}") from None
+    if of is not None and (len(of) != 2 or of[1] != rows * columns):
+        raise ValueError(f"images must have shape (n, {rows * columns}), got {tuple(of)}")
+    return rows, columns
+
+
 def check_mask(missing, shape):
     """`missing`, an array or a tensor, as a bool array of the given shape."""
     missing = as_array("missing", missing)

@@ -1,4 +1,4 @@
-"""Scores of an image against the truth. All take arrays (n, 784) with values in [0, 1] and return one float.
+"""Scores of an image against the truth. All take arrays (n, D) with values in [0, 1] and return one float.
 
 ValueError unless both arrays have one shape, with at least one pixel, and hold real numbers from -1e6 to 1e6: a prediction may
 leave [0, 1] a little.
@@ -6,7 +6,7 @@ leave [0, 1] a little.
 
 import numpy as np
 
-from tvae_lib.inputs import check_mask, finite
+from tvae_lib.inputs import check_image_shape, check_mask, finite
 
 
 def _pair(x, prediction):
@@ -25,7 +25,7 @@ def mse(x, prediction):
 
 
 def mse_missing(x, prediction, missing):
-    """Mean squared error over the missing pixels only. missing: bool (n, 784), at least one True."""
+    """Mean squared error over the missing pixels only. missing: bool (n, D), at least one True."""
     x, prediction = _pair(x, prediction)
     missing = check_mask(missing, x.shape)
     if not missing.any():
@@ -34,7 +34,7 @@ def mse_missing(x, prediction, missing):
 
 
 def ssim_global(x, prediction):
-    """The source project's SSIM: ONE window, the whole (n, 784) matrix, with the joint range of the two as dynamic range.
+    """The source project's SSIM: ONE window, the whole (n, D) matrix, with the joint range of the two as dynamic range.
 
     It is not the SSIM of Wang et al. (2004), which averages over small windows of each image: see `ssim`.
     """
@@ -51,13 +51,17 @@ def ssim_global(x, prediction):
     return float(luminance * (2 * covariance + c2) / (x.var() + y.var() + c2))
 
 
-def ssim(x, prediction):
-    """Structural similarity of Wang et al. (2004): Gaussian windows of sigma 1.5 on each 28 x 28 image, averaged."""
+def ssim(x, prediction, shape=(28, 28)):
+    """Structural similarity of Wang et al. (2004): Gaussian windows of sigma 1.5 on each image, averaged.
+
+    shape: rows and columns of an image, 11 or more, the width of a window.
+    """
     from skimage.metrics import structural_similarity
 
     x, prediction = _pair(x, prediction)
-    if x.shape[-1:] != (784,):
-        raise ValueError(f"images must have shape (n, 784), got {x.shape}")
-    pairs = zip(x.reshape(-1, 28, 28), prediction.reshape(-1, 28, 28), strict=True)
+    shape = check_image_shape(shape, x.shape)
+    if min(shape) < 11:
+        raise ValueError(f"shape must have 11 rows and columns or more, the width of a window, got {shape}")
+    pairs = zip(x.reshape(-1, *shape), prediction.reshape(-1, *shape), strict=True)
     options = {"data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     return float(np.mean([structural_similarity(a, b, **options) for a, b in pairs]))

@@ -32,15 +32,15 @@ def test_pixels_and_squares_repeat_with_the_seed():
         assert (first != other).any()
 
 
-def loops(side, top, left):
+def loops(side, top, left, rows=28, columns=28):
     """The plain reference: paint every square of every image."""
-    missing = np.zeros((len(side), 28, 28), bool)
+    missing = np.zeros((len(side), rows, columns), bool)
     for i in range(len(side)):
         for s, row, column in zip(side[i], top[i], left[i], strict=True):
-            assert 0 <= row <= 28 - s and 0 <= column <= 28 - s
+            assert 0 <= row <= rows - s and 0 <= column <= columns - s
             for y in range(row, row + s):
                 missing[i, y, column : column + s] = True
-    return missing.reshape(len(side), 784)
+    return missing.reshape(len(side), rows * columns)
 
 
 @pytest.mark.parametrize("count, max_side", [(50, 4), (1, 1), (3, 2), (5, 7), (2, 28), (0, 4)])
@@ -50,6 +50,17 @@ def test_squares_are_the_loops_for_the_same_draws(count, max_side):
     side = rng.integers(1, max_side + 1, (40, count))
     top, left = rng.integers(0, 29 - side), rng.integers(0, 29 - side)
     np.testing.assert_array_equal(missing, loops(side, top, left))
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (5, 11), (9, 4), (1, 1)])
+def test_squares_on_images_of_another_shape(shape):
+    rows, columns = shape
+    count, max_side = 6, min(rows, columns, 3)
+    missing = random_squares(np.random.default_rng(9), 40, count, max_side, shape=shape)
+    rng = np.random.default_rng(9)
+    side = rng.integers(1, max_side + 1, (40, count))
+    top, left = rng.integers(0, rows + 1 - side), rng.integers(0, columns + 1 - side)
+    np.testing.assert_array_equal(missing, loops(side, top, left, rows, columns))
 
 
 def test_one_square_is_one_square_and_all_sizes_and_places_occur():
@@ -111,3 +122,11 @@ def test_bad_max_side(rng, refuses, max_side):
 def test_bad_number_of_images(rng, refuses, n):
     with refuses("n must be a whole number, 0 or more, got"):
         random_squares(rng, n)
+
+
+@pytest.mark.parametrize("shape", [28, (28,), (8, 8, 8), (0, 8), (2.5, 8), "88", None])
+def test_bad_shape(rng, refuses, shape):
+    with refuses("shape must be two whole numbers, 1 or more, rows and columns, got"):
+        random_squares(rng, 3, shape=shape)
+    with refuses("max_side must be a whole number from 1 to 3, got 4"):
+        random_squares(rng, 3, shape=(3, 9))

@@ -65,6 +65,17 @@ def test_windowed_ssim_is_scikit_image_s(pair):
     assert metrics.ssim(*pair) == pytest.approx(other, rel=1e-6)
 
 
+def test_windowed_ssim_of_images_of_another_shape(pair, refuses):
+    stack = [np.reshape(part, (-1, 28, 28))[:, :16, :12] for part in pair]
+    options = {"data_range": 1, "gaussian_weights": True, "use_sample_covariance": False}
+    expected = np.mean([structural_similarity(a, b, **options) for a, b in zip(*stack, strict=True)])
+    assert metrics.ssim(*(part.reshape(-1, 192) for part in stack), shape=(16, 12)) == pytest.approx(expected, rel=1e-6)
+    with refuses(r"images must have shape \(n, 192\), got \(12, 784\)"):
+        metrics.ssim(*pair, shape=(16, 12))
+    with refuses(r"shape must have 11 rows and columns or more, the width of a window, got \(8, 98\)"):
+        metrics.ssim(*pair, shape=(8, 98))
+
+
 def test_windowed_ssim_by_the_plain_formula(pair):
     def smooth(image):
         return gaussian_filter(image, 1.5, truncate=3.5)
