@@ -24,7 +24,7 @@ from scipy import stats
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from tvae_lib import impute, likelihood, masks, vae_numpy, vae_torch
+from tvae_lib import baselines, impute, likelihood, masks, vae_numpy, vae_torch
 from tvae_lib.checkpoint import set_params
 from tvae_lib.data import load_mnist
 from tvae_lib.latent import StudentT
@@ -165,6 +165,23 @@ def imputation(n):
     return lambda: impute.single_pass(model, x, missing, draws=DRAWS, seed=0), products
 
 
+def conditional_means(n):
+    """The conditional mean of n test images by a plain loop of solves, and by `conditional_mean`."""
+    data = load_mnist()
+    train, x = data.train.astype(np.float64), data.test[:n]
+    missing = masks.random_pixels(np.random.default_rng(0), x.shape, 0.3)
+
+    def loop(n=n):
+        mu, prediction = train.mean(axis=0), x[:n].astype(np.float64)
+        covariance = np.cov(train, rowvar=False, bias=True) + 1e-3 * np.eye(784)
+        for image, m in zip(prediction, missing[:n], strict=True):
+            image[m] = mu[m] + covariance[np.ix_(m, ~m)] @ np.linalg.solve(covariance[np.ix_(~m, ~m)], (image - mu)[~m])
+        return np.clip(prediction, 0, 1)
+
+    np.testing.assert_allclose(baselines.conditional_mean(train, x[:50], missing[:50]), loop(50), atol=1e-6)
+    return loop, lambda: baselines.conditional_mean(train, x, missing)
+
+
 # ---- masks and noise
 
 
@@ -247,6 +264,16 @@ def measure():
         5,
         "at most 1.4",
         warm_up=1,
+    )
+    means = conditional_means(5000)
+    yield row(
+        "conditional",
+        "loop of solves, conditional mean of 5,000 images",
+        "conditional_mean",
+        means,
+        1,
+        "at least 5",
+        warm_up=0,
     )
     rng = np.random.default_rng(0)
     square_masks = lambda: squares_in_loops(rng, 2000), lambda: masks.random_squares(rng, 2000)

@@ -157,6 +157,8 @@ def test_baselines(train, x, pattern, k):
     assert (by_components is None) == (np.ptp(train, axis=0).max() < 1e-6)
     for found in (
         obeys(baselines.nearest_neighbours, train, hidden, missing, k=k),
+        obeys(baselines.blur, train, hidden, missing, width=k, shape=(2, 3)),
+        obeys(baselines.conditional_mean, train, hidden, missing, ridge=k),
         *([] if by_components is None else [by_components]),
     ):
         assert found.shape == (3, 6) and found.min() >= 0 and found.max() <= 1 + 1e-6
@@ -171,9 +173,15 @@ def test_baselines(train, x, pattern, k):
 @given(any_input((5, 6), (3, 6)), any_input((3, 6)))
 def test_baselines_of_anything(value, other):
     train, x, missing = np.eye(5, 6), np.full((3, 6), 0.5), np.eye(3, 6, dtype=bool)
-    for method in (baselines.zero, baselines.mean, baselines.nearest_neighbours, baselines.principal_components):
-        options = {"k": 2} if method is baselines.nearest_neighbours else {"components": 2, "passes": 2}
-        options = options if method in (baselines.nearest_neighbours, baselines.principal_components) else {}
+    methods = {
+        baselines.zero: {},
+        baselines.mean: {},
+        baselines.blur: {"shape": (2, 3)},
+        baselines.nearest_neighbours: {"k": 2},
+        baselines.principal_components: {"components": 2, "passes": 2},
+        baselines.conditional_mean: {},
+    }
+    for method, options in methods.items():
         for arguments in (
             (value, x, missing),
             (train, value, missing),
@@ -182,6 +190,11 @@ def test_baselines_of_anything(value, other):
             (value, value, other),
         ):
             obeys(method, *arguments, **options)
+            obeys(method, *arguments, **options, limits=None)
+        obeys(method, train, x, missing, **options, limits=value)
+    obeys(baselines.blur, train, x, missing, width=value, shape=(2, 3))
+    obeys(baselines.blur, train, x, missing, shape=value)
+    obeys(baselines.conditional_mean, train, x, missing, ridge=value)
     obeys(baselines.nearest_neighbours, train, x, missing, k=value)
     obeys(baselines.principal_components, train, x, missing, components=value)
     if not isinstance(value, int) or value < 100:
