@@ -1,7 +1,8 @@
-# make book   the rendered book in _build/html      make lab      the notebooks in JupyterLab
-# make test   every check                           make results  the full-length training runs (hours)
-# make page   one page alone: PAGE=book/02_kl       make bench    timings, as ratios
-# make lint   style only                            make clean    remove what was built
+# make book   the rendered book in _build/html      make lab      the chapters as notebooks in JupyterLab
+# make test   every check                           make edit     the notebooks that the book is made of
+# make page   one page alone: PAGE=book/02_kl       make results  the full-length training runs (hours)
+# make lint   style only                            make bench    timings, as ratios
+# make clean  remove what was built
 # make workbooks   the students' workbooks from the teacher's
 # make numbers     the computed numbers, written into the text
 # make lowest      every check, with the lowest versions that the requirements allow
@@ -42,7 +43,13 @@ mutants: $(VENV)/.dev
 	$(BIN)/python -m pip install -q 'mutmut>=3.8,<4'
 	$(BIN)/python tools/mutants.py
 
-lab: $(VENV)/.book
+# Plain copies of the chapters (book/_ext/plain_copies.py), to change as one likes: those that are there already stay.
+lab: book
+	mkdir -p notebooks && cp -n _build/notebooks/*.ipynb notebooks/ || true
+	$(BIN)/jupyter trust notebooks/*.ipynb
+	$(BIN)/jupyter lab notebooks
+
+edit: $(VENV)/.book
 	$(BIN)/jupyter lab book
 
 workbooks: $(VENV)/.book
@@ -77,4 +84,4 @@ $(AXE): tests/browser/package-lock.json
 	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --fetch-retries 1 || \
 	  echo 'axe-core could not be installed with npm: the tests of accessibility will be skipped.' >&2
 
-.PHONY: book page test lint lowest mutants lab workbooks numbers results bench clean
+.PHONY: book page test lint lowest mutants lab edit workbooks numbers results bench clean

@@ -33,7 +33,7 @@ from importlib.util import find_spec
 if not find_spec("tvae_lib"):
     !git clone -q --depth 1 {address} t-vae-book
     %cd -q t-vae-book
-    %pip install -q safetensors
+    %pip install -q {packages}
 
 """
 
@@ -81,7 +81,7 @@ def student_version(teacher, address=None):
             continue
         if "setup" in tags(cell) and first_setup:
             first_setup = False
-            cell.source = (COLAB.format(address=address) if address else "") + cell.source
+            cell.source = (COLAB.format(address=address, packages="safetensors") if address else "") + cell.source
         cell.source = blank(cell.source)
         cell.outputs, cell.execution_count = [], None
     return student
