@@ -22,7 +22,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 MISSING_FRACTION = 0.3  # of the pixels, in the mask "random"
 
 # What a run's record says of the run; older records have not all of it.
-RUN = {"df", "seed", "backend", "epochs", "lr", "batch_size", "test_images", "study"}
+RUN = {"model", "df", "seed", "backend", "epochs", "lr", "batch_size", "test_images", "study"}
 
 
 # What the book calls the methods and masks of the tables.
@@ -84,8 +84,7 @@ def name_of(record):
     if "baselines" in record:
         return f"baselines-{record['seed']}"
     study = record.get("study", "")
-    model = record.get("model") or ("gaussian" if record["df"] == 0 else f"t{record['df']:g}")
-    return f"{model}-{record['backend']}-{record['seed']}{study and '-' + study}"
+    return f"{record['model']}-{record['backend']}-{record['seed']}{study and '-' + study}"
 
 
 def write_record(path, record):
@@ -110,6 +109,11 @@ def read_record(path):
         checksum = record.pop("crc32", None)
         if checksum not in (None, zlib.crc32(_to_text(record))):
             raise ValueError("wrong checksum")
+        if (
+            "df" in record
+        ):  # older files say so which model it is, 0 for the Gaussian, and nothing of the study where there is none
+            df = record.pop("df")
+            record = {"model": f"t{df:g}" if df else "gaussian", "study": "", **record}
         _check_record(record, path.stem)
     except Exception as error:  # in what was damaged anything may be of another type than it should be
         hint = "restore it, or delete it and run `python -m tvae_lib.experiments` for this run again"
@@ -142,16 +146,26 @@ def _all_floats(*lists):
 COLUMNS = ["model", "nu", "seed", "backend", "study", "metric", "mask", "method", "value"]
 
 
+def write_table(path, table):
+    """Write a DataFrame to a CSV file, and its checksum beside it, under the ending .crc32."""
+    content = table.to_csv(index=False).encode()
+    write_atomically(path, content)
+    write_atomically(Path(path).with_suffix(".crc32"), f"{zlib.crc32(content)}\n".encode())
+
+
 @cache
 def load_scores():
     """The shipped table of all scores, as a pandas DataFrame; empty strings where a score has no mask or method, NaN where no nu.
 
-    Raises ValueError if the file is not such a table. A changed digit does not show: the files in results/runs are the source.
+    Raises ValueError if the file is not such a table, or not that of its checksum, which `write_table` puts beside it.
     """
     import pandas as pd
 
     path = RESULTS / "runs.csv"
     try:
+        checksum = path.with_suffix(".crc32")
+        if checksum.exists() and checksum.read_text().strip() != str(zlib.crc32(path.read_bytes())):
+            raise ValueError("wrong checksum")
         table = pd.read_csv(path, keep_default_na=False, na_values={"nu": [""]})
         if list(table.columns) != COLUMNS or not path.read_bytes().endswith(b"\n"):
             raise ValueError("its first line or its end is missing")

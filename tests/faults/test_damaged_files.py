@@ -6,7 +6,6 @@ import pickle
 import shutil
 import struct
 import zlib
-from dataclasses import asdict
 
 import nbformat
 import numpy as np
@@ -16,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tvae_lib import checkpoint, data, experiments, results
 from tvae_lib.checks import __main__ as grader
-from tvae_lib.experiments import Run
+from tvae_lib.experiments import Run, Study
 from tvae_lib.latent import Gaussian, StudentT
 from tvae_lib.train import History, fit
 from tvae_lib.vae_numpy import VAE
@@ -93,7 +92,7 @@ def weights_of_the_playground(folder, monkeypatch):
     whole = weights(path)
     header = whole.replace(b'"shape":[8,20]', b'"shape":[20,8]')
     assert header != whole
-    read = lambda path: {name: value.tobytes() for name, value in experiments.load_model("t21").params.items()}
+    read = lambda path: {name: value.tobytes() for name, value in results.load_model("t21").params.items()}
     return path, read, [*others, header], ""
 
 
@@ -104,30 +103,32 @@ def embedded_data(folder, monkeypatch):
     return path, data.read_idx, [(data.FOLDER / other).read_bytes() for other in others], "restore it with `git checkout"
 
 
-def record_of(run):
-    """What a sweep would store for a run, made up."""
-    history = {name: [0.5 + i for i in range(run.epochs)] for name in vars(History())}
+def record_of(model="t21", seed=0, study="", backend="numpy"):
+    """What a sweep would store for a run of three epochs, made up."""
+    run = Run(model, seed, Study(study, "made up", {}, backend, epochs=3))
+    history = {name: [0.5 + i for i in range(3)] for name in vars(History())}
     scores = [["test_loss", "", "", 105.25], ["mse_missing", "random", "single_pass", 1 / 3]]
-    return {**asdict(run), "protocol": run.protocol, "provenance": {"numpy": "2.0"}, "history": history, "scores": scores}
+    return {**run.record, "provenance": {"numpy": "2.0"}, "history": history, "scores": scores}
 
 
 def stored(path, record):
-    experiments.write_record(path, record)
+    results.write_record(path, record)
     return path.read_bytes()
 
 
 def result(folder, monkeypatch):
     path = folder / "t21-numpy-0.json"
-    others = [stored(path, record_of(run)) for run in (Run(0, 0), Run(21, 1), Run(21, 0, study="exact"), Run(21, 0, "torch"))]
+    different = [record_of("gaussian"), record_of(seed=1), record_of(study="exact"), record_of(backend="torch")]
+    others = [stored(path, record) for record in different]
     others.append(stored(path, {"seed": 0, "baselines": True, "provenance": {}, "scores": []}))
-    stored(path, record_of(Run(21, 0, epochs=3)))
-    return path, experiments.read_record, others, "restore it, or delete it and run"
+    stored(path, record_of())
+    return path, results.read_record, others, "restore it, or delete it and run"
 
 
 def history(folder, monkeypatch):
     monkeypatch.setattr(results, "RESULTS", folder)
     path, _, others, hint = result(folder / "runs", monkeypatch)
-    return path, lambda path: experiments.load_history("t21"), others, hint
+    return path, lambda path: results.load_history("t21"), others, hint
 
 
 READERS = [checkpoint_of_a_run, weights_of_the_playground, embedded_data, result, history]
@@ -159,14 +160,15 @@ def test_a_damaged_file_gives_its_whole_content_or_one_line(tmp_path, monkeypatc
 
 def test_an_older_result_is_read_and_checked_for_its_form(tmp_path):
     path = tmp_path / "t21-numpy-0.json"
-    record = record_of(Run(21, 0, epochs=3))
-    path.write_text(json.dumps(record))
-    assert experiments.read_record(path) == record
+    record = record_of()
+    older = {"df": 21} | {name: value for name, value in record.items() if name not in ("model", "study")}
+    path.write_text(json.dumps(older))
+    assert results.read_record(path) == record
     whole = path.read_bytes()
     for name, content in damaged(whole, 300):
         path.write_bytes(content)
         try:
-            experiments.read_record(path)  # a changed digit does not show
+            results.read_record(path)  # a changed digit does not show
         except ValueError as error:
             one_line(error, path, "restore it, or delete it and run")
         else:
@@ -182,24 +184,35 @@ def test_an_older_result_is_read_and_checked_for_its_form(tmp_path):
         "crc32": 1,
     }
     for name, value in wrong.items():
-        path.write_text(json.dumps({**record, name: value}))
+        path.write_text(json.dumps({**older, name: value}))
         with pytest.raises(ValueError) as caught:
-            experiments.read_record(path)
+            results.read_record(path)
         one_line(caught.value, path, "restore it, or delete it and run")
 
 
 def test_the_shipped_table_is_what_the_shipped_results_give(tmp_path):
-    shutil.copytree(experiments.RESULTS / "runs", tmp_path / "runs")
+    shutil.copytree(results.RESULTS / "runs", tmp_path / "runs")
     experiments.collect(tmp_path)
-    assert (tmp_path / "runs.csv").read_bytes() == (experiments.RESULTS / "runs.csv").read_bytes()
+    assert (tmp_path / "runs.csv").read_bytes() == (results.RESULTS / "runs.csv").read_bytes()
+
+
+def test_a_changed_digit_in_the_table_is_noticed(tmp_path, monkeypatch, refuses):
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    results.write_record(tmp_path / "runs" / "t21-numpy-0.json", record_of())
+    experiments.collect(tmp_path)
+    path, load = tmp_path / "runs.csv", results.load_scores.__wrapped__
+    assert list(load().value) == [105.25, 0.3333333]
+    path.write_bytes(path.read_bytes().replace(b"105.25", b"105.35"))
+    with refuses(f"{path} is not a whole table .wrong checksum.; restore it, or write it again"):
+        load()
 
 
 def test_a_damaged_table_is_refused_or_has_the_form_of_one(tmp_path, monkeypatch):
-    rows = (experiments.RESULTS / "runs.csv").read_bytes().splitlines(keepends=True)[:60]
+    rows = (results.RESULTS / "runs.csv").read_bytes().splitlines(keepends=True)[:60]
     monkeypatch.setattr(results, "RESULTS", tmp_path)
     path, whole = tmp_path / "runs.csv", b"".join(rows)
     path.write_bytes(whole)
-    load = experiments.load_scores.__wrapped__
+    load = results.load_scores.__wrapped__
     expected, hint = load(), "write it again by tvae_lib.experiments.collect()"
     for name, content in damaged(whole, 300):
         path.write_bytes(content)

@@ -107,11 +107,11 @@ def test_mutated_data(tmp_path):
 
 
 def test_mutated_results(tmp_path):
-    read = lambda path: trials.experiments.read_record(path)
+    read = lambda path: trials.results.read_record(path)
     contents = []
     for seed in (0, 1):
         path = tmp_path / f"baselines-{seed}.json"
         scores = [[metric, "random", "zero", seed + 1 / 3] for metric in ("mse_missing", "mse_prediction")]
-        trials.experiments.write_record(path, {"seed": seed, "baselines": True, "provenance": {"numpy": "2.0"}, "scores": scores})
+        trials.results.write_record(path, {"seed": seed, "baselines": True, "provenance": {"numpy": "2.0"}, "scores": scores})
         contents.append(path.read_bytes())
     assert fuzz(tmp_path / "baselines-0.json", read, *contents, seed=7, count=4000) > 3800

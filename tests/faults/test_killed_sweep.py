@@ -10,7 +10,7 @@ import pytest
 import trials
 from filelock import FileLock
 
-from tvae_lib import checkpoint, experiments
+from tvae_lib import checkpoint
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs the signals of POSIX")
 
@@ -29,7 +29,7 @@ def reference(tmp_path_factory):
 def check_what_is_there(results, finished):
     """Every file can be read, and finished runs (a dict of path to content) keep their bytes."""
     for path in results.glob("runs/*.json"):
-        experiments.read_record(path)
+        results.read_record(path)
         assert finished.setdefault(path, path.read_bytes()) == path.read_bytes()
     for path in results.rglob("*.safetensors"):
         checkpoint.read(path)

@@ -16,8 +16,8 @@ from unittest.mock import patch
 import numpy as np
 from tqdm import tqdm
 
-from tvae_lib import checkpoint, experiments, impute
-from tvae_lib.experiments import Run
+from tvae_lib import checkpoint, experiments, impute, results
+from tvae_lib.experiments import Run, driver, scoring, studies
 from tvae_lib.latent import StudentT
 from tvae_lib.train import fit
 from tvae_lib.vae_numpy import VAE
@@ -160,10 +160,29 @@ def names(folder):
 
 # ---- a tiny sweep
 
-OPTIONS = {"epochs": 4, "batch_size": 20, "lr": 1e-4, "test_images": 20}
-RUNS = [Run(df, seed, **OPTIONS) for seed in (0, 7) for df in (0, 21)]  # seed 7 ships no weights
 LOG = "TVAE_TRIALS_LOG"
-real = SimpleNamespace(**{name: getattr(experiments, name) for name in ("_execute_anywhere", "execute_baselines")})
+real = SimpleNamespace(execute_anywhere=driver.execute_anywhere, execute_baselines=driver.execute_baselines)
+
+
+def _note(what):
+    if os.environ.get(LOG):
+        with open(os.environ[LOG], "a") as file:
+            file.write(f"{what}\n")
+
+
+def score_and_note(run, model, mnist):
+    _note(run.name)
+    return scoring.score_digits(run, model, mnist)
+
+
+def baselines_and_note(seed, *images, score=scoring.score_baselines):
+    _note(seed)
+    return score(seed, *images)
+
+
+SETTINGS = {"epochs": 4, "batch_size": 20, "lr": 1e-4, "kl": None, "test_images": 20, "shipped": 5, "score": score_and_note}
+TINY = studies.Study("", "a trial", {}, **SETTINGS)
+RUNS = [Run(model, seed, TINY) for seed in (0, 7) for model in ("gaussian", "t21")]  # seed 7 ships no weights
 
 
 @functools.cache
@@ -172,30 +191,19 @@ def shrink():
     rng = np.random.default_rng(0)
     draw = lambda n: rng.random((n, 784), dtype=np.float32)
     data = SimpleNamespace(train=draw(100), valid=draw(40), test=draw(20), test_labels=np.arange(20) % 10)
-    for name in ("score_run", "score_baselines"):
-        setattr(experiments, name, _noting(getattr(experiments, name)))
-    experiments.load_mnist = lambda: data
-    experiments.sweep, experiments.studies, experiments.rehearsal = lambda: RUNS, list, lambda: RUNS[:2]
-    experiments.BASELINES = {name: experiments.BASELINES[name] for name in ("zero", "mean")}
-    experiments.METHODS, experiments.DRAWS, experiments.BASELINE_SEEDS = (impute.single_pass,), 2, 2
-    experiments.score_outliers = lambda *arguments: []  # three quarters of the time
+    scoring.score_baselines = baselines_and_note
+    driver.load_mnist = lambda: data
+    studies.sweep, studies.rehearsal = lambda: RUNS, lambda: RUNS[:2]
+    scoring.BASELINES = {name: scoring.BASELINES[name] for name in ("zero", "mean")}
+    scoring.METHODS, scoring.DRAWS, scoring.BASELINE_SEEDS = (impute.single_pass,), 2, 2
+    scoring.score_outliers = lambda *arguments: []  # three quarters of the time
     # A worker of joblib imports what it calls by name; from here, it shrinks its own sweep.
-    experiments._execute_anywhere, experiments.execute_baselines = execute_anywhere, execute_baselines
-
-
-def _noting(score):
-    def score_and_note(which, *arguments):
-        if os.environ.get(LOG):
-            with open(os.environ[LOG], "a") as file:
-                file.write(f"{getattr(which, 'name', which)}\n")
-        return score(which, *arguments)
-
-    return score_and_note
+    driver.execute_anywhere, driver.execute_baselines = execute_anywhere, execute_baselines
 
 
 def execute_anywhere(*arguments):
     shrink()
-    return real._execute_anywhere(*arguments)
+    return real.execute_anywhere(*arguments)
 
 
 def execute_baselines(*arguments):
@@ -223,15 +231,15 @@ def sweep_in_processes(results, *arguments, log=""):
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def outcome(results):
+def outcome(folder):
     """What a sweep must end with, by the paths of its files: all but dates and seconds."""
     found = {}
-    for name in names(results):
-        path = results / name
+    for name in names(folder):
+        path = folder / name
         if path.suffix == ".safetensors":  # not its bytes: safetensors puts the entries of the header in any order
             found[name] = content(path)
         elif path.suffix == ".json":
-            found[name] = experiments.read_record(path)
+            found[name] = results.read_record(path)
             del found[name]["provenance"]
             found[name].get("history", {}).pop("seconds", None)
         else:

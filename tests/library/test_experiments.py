@@ -15,10 +15,17 @@ from filelock import FileLock
 
 from tvae_lib import checkpoint, experiments, impute, metrics, outliers, results
 from tvae_lib.data import load_fashion_test
-from tvae_lib.experiments import Run
+from tvae_lib.experiments import STUDIES, Run, driver, scoring, studies
 from tvae_lib.latent import Gaussian, StudentT, kl_exact
 from tvae_lib.train import fit
 from tvae_lib.vae_numpy import VAE
+
+
+def run_of(model, seed=0, study=STUDIES[0], **fields):
+    """A run of the protocol, or of the study of that name, with some of its fields changed."""
+    if isinstance(study, str):
+        study = next(row for row in STUDIES if row.name == study)
+    return Run(model, seed, dataclasses.replace(study, **fields))
 
 
 @pytest.fixture
@@ -26,87 +33,84 @@ def few_images(mnist, monkeypatch):
     """The same code on 1,000 training, 40 validation and 60 test images."""
     few = SimpleNamespace(train=mnist.train[:1000], valid=mnist.valid[:40], test=mnist.test[:60])
     few.train_labels, few.test_labels = mnist.train_labels[:1000], mnist.test_labels[:60]
-    monkeypatch.setattr(experiments, "load_mnist", lambda: few)
-    monkeypatch.setattr(experiments, "DRAWS", 3)
+    monkeypatch.setattr(driver, "load_mnist", lambda: few)
+    monkeypatch.setattr(scoring, "DRAWS", 3)
     return few
 
 
 def test_protocol_is_the_source_project_s():
     assert experiments.PROTOCOL == {"epochs": 300, "batch_size": 500, "lr": 0.005}
-    assert (experiments.DRAWS, results.MISSING_FRACTION) == (30, 0.3)
+    assert (scoring.DRAWS, results.MISSING_FRACTION) == (30, 0.3)
+    full = [run for run in experiments.sweep() if run.study.name == ""]
+    assert all(run.study.protocol == experiments.PROTOCOL and run.study.kl is None for run in full)
+    seeds = {}
+    for run in full:
+        seeds.setdefault((run.model, run.study.backend), []).append(run.seed)
+    assert seeds["gaussian", "numpy"] == seeds["t21", "numpy"] == list(range(10))
+    assert len(seeds) == 9 and all(len(some) == 6 for pair, some in seeds.items() if pair[0] not in ("gaussian", "t21"))
+
+
+def test_every_row_of_the_table_is_sound():
     runs = experiments.sweep()
-    assert len({run.name for run in runs}) == len(runs) and all(run.epochs == 300 for run in runs)
-    for df in (0, 21):
-        assert [run.seed for run in runs if run.df == df and run.backend == "numpy"] == list(range(10))
-    for df in (3, 5, 10, 50, 200):
-        assert [run.seed for run in runs if run.df == df] == [0, 1, 2]
+    assert len({run.name for run in runs}) == len(runs)
+    for study in STUDIES:
+        assert study.what and study.protocol.keys() == experiments.PROTOCOL.keys()
+        first = study.runs[0]
+        assert first.seed == 0 and {run.model for run in study.runs} == set(study.models)
+        model = first.new_model()
+        assert model.sizes == study.sizes and results.model_of(model.family) == first.model
+        assert study.kl in (None, model.kl)
 
 
-def test_studies_are_shorter_and_alike():
-    runs = experiments.studies()
-    assert len({run.name for run in runs + experiments.sweep()}) == len(runs) + len(experiments.sweep())
-    settings = lambda run: (run.epochs, run.batch_size, run.lr, run.test_images, run.ships_weights)
-    for epochs in (60, 240, 960):
-        study = f"{epochs}" if epochs > 60 else ""
-        answers = [run for run in runs if run.study in ("heavy" + study, "light" + study)]
-        assert {settings(run) for run in answers} == {(epochs, 100, 0.05, 5000, False)}
-        assert {(run.study[:5], str(run.abilities)) for run in answers} <= {("heavy", "StudentT(df=3)"), ("light", "Gaussian()")}
-    assert {settings(run) for run in runs if run.study == "without"} == {(20, 100, 0.005, 2000, False)}
-    assert {settings(run) for run in runs if run.study == "warm"} == {(20, 500, 0.005, 1000, False)}
-    others = [run for run in runs if not run.abilities and run.study not in ("without", "warm")]
-    assert {settings(run) for run in others} == {(20, 100, 0.005, 1000, False)}
-    assert 20 * (55_000 // 100) == 100 * (55_000 // 500)  # as many steps as 100 epochs of the protocol
-    for study in ("heavy", "light"):
-        for df in (0, 3, 21):
-            assert [run.seed for run in runs if (run.df, run.study) == (df, study)] == list(range(10))
-    for study in ("heavy240", "heavy960", "light960"):
-        for df in (0, 3):
-            assert [run.seed for run in runs if (run.df, run.study) == (df, study)] == list(range(5))
-    assert [(run.df, run.seed) for run in runs if run.study == "warm"] == [(df, seed) for seed in range(5) for df in (3, 0)]
-    for study in ("exact", "sample", "without", "foreign1", "foreign5", "foreign10"):
-        for df in (0, 21):
-            assert [run.seed for run in runs if (run.df, run.study) == (df, study)] == list(range(5))
-    assert {run.kl for run in runs if run.study != "sample"} == {"exact"} and Run(0, 0, study="sample").kl == "sample"
-    assert Run(21, 0).kl is None and Run(21, 3, study="exact").name == "t21-numpy-3-exact"
+def test_every_finished_run_is_one_of_the_table():
+    finished = {path.stem for path in (results.RESULTS / "runs").glob("*.json")}
+    names = {run.name for run in experiments.sweep()} | {f"baselines-{seed}" for seed in range(scoring.BASELINE_SEEDS)}
+    assert finished <= names
+    shipped = {run.name for run in experiments.sweep() if run.ships_weights}
+    assert {path.stem for path in (results.RESULTS / "weights").glob("*.safetensors")} <= shipped
+
+
+def data_of(run, mnist):
+    return run.study.data(run, mnist)
 
 
 def test_training_data_of_the_studies(mnist):
-    images, valid = experiments.training_data(Run(0, 4, study="without"), mnist)
+    images, valid = data_of(run_of("gaussian", 4, "without"), mnist)
     assert len(images) == np.sum(mnist.train_labels != 4) and len(valid) == np.sum(mnist.valid_labels != 4)
     assert not {image.tobytes() for image in mnist.train[mnist.train_labels == 4][:100]} & {image.tobytes() for image in images}
     fashion = {image.tobytes() for image in load_fashion_test()[0][2000:]}
     scored = {image.tobytes() for image in outliers.unusual_images(mnist.test[:2000])["fashion"]}
     for study, share in (("foreign1", 0.01), ("foreign10", 0.1)):
-        (images, valid), (other, _) = (experiments.training_data(Run(0, seed, study=study), mnist) for seed in (0, 1))
+        (images, valid), (other, _) = (data_of(run_of("gaussian", seed, study), mnist) for seed in (0, 1))
         assert valid is mnist.valid
         assert images.shape == mnist.train.shape and images.dtype == np.float32
         replaced = np.flatnonzero((images != mnist.train).any(axis=1))
         assert len(replaced) == round(share * len(images))
         assert {images[i].tobytes() for i in replaced} <= fashion - scored
         assert (np.diff(replaced) > 1).mean() > 0.8 and (images != other).any()
-    assert experiments.training_data(Run(0, 0), mnist)[0] is mnist.train
-    people, few = experiments.training_data(Run(21, 0, study="heavy"), mnist)
+    assert data_of(run_of("gaussian"), mnist)[0] is mnist.train
+    people, few = data_of(run_of("t21", 0, "heavy"), mnist)
     assert people.shape == (10_000, 50) and few.shape == (1000, 50) and set(np.unique(people)) == {0, 1}
-    again = experiments.training_data(Run(0, 0, study="heavy"), mnist)[0]
+    again = data_of(run_of("gaussian", 0, "heavy"), mnist)[0]
     np.testing.assert_array_equal(people, again)  # both models learn from the same people
-    right = lambda study: experiments.training_data(Run(0, 0, study=study), mnist)[0].sum(axis=1)
+    right = lambda study: data_of(run_of("gaussian", 0, study), mnist)[0].sum(axis=1)
     know_all_or_nothing = lambda study: np.isin(right(study), (0, 50)).mean()
     assert know_all_or_nothing("heavy") > 5 * know_all_or_nothing("light")
 
 
 def test_a_warm_start_begins_with_the_gaussian_s_weights():
-    model, gaussian = experiments._new_model(Run(3, 1, study="warm")), experiments.load_model("gaussian", 1)
+    model, gaussian = run_of("t3", 1, "warm").new_model(), experiments.load_model("gaussian", 1)
     assert model.family.df == 3 and model.kl == "exact"
     for name, value in gaussian.params.items():
         np.testing.assert_array_equal(model.params[name], value)
-    assert (
-        experiments._new_model(Run(3, 1, study="exact")).params["encoder.0.weight"] != gaussian.params["encoder.0.weight"]
-    ).any()
+    other = run_of("t3", 1, "exact").new_model()
+    assert (other.params["encoder.0.weight"] != gaussian.params["encoder.0.weight"]).any()
 
 
 def test_outlier_scores(few_images):
     model, test = VAE(StudentT(21), rng=1), few_images.test
-    rows = experiments.score_run(Run(21, 2, study="without"), model, few_images)
+    run = run_of("t21", 2, "without")
+    rows = run.study.score(run, model, few_images)
     scores = {row[:3]: row[3] for row in rows}
     known = few_images.test_labels != 2
     assert len(scores) == len(rows) and {row[:3] for row in experiments.score(model, 2, test)} < set(scores)
@@ -118,13 +122,13 @@ def test_outlier_scores(few_images):
         for score in ("reconstruction", "kl", "negative_elbo", "bound"):
             better = unusual[score][:, None] > usual[score]
             assert scores["auc", name, score] == pytest.approx(better.mean(), abs=1e-6), (name, score)
-    assert not [row for row in experiments.score_run(Run(21, 2), model, few_images) if row[1] == "left out"]
+    assert "left out" not in {row[1] for row in scoring.score_digits(run_of("t21", 2), model, few_images)}
 
 
 def test_names_of_runs():
-    assert Run(0, 3).name == "gaussian-numpy-3" and Run(0, 3).family.__class__ is Gaussian
-    assert Run(21, 0).model == "t21" and Run(2.1, 0, "torch").name == "t2.1-torch-0"
-    assert isinstance(Run(21, 0).family, StudentT) and Run(21, 0).family.df == 21
+    assert run_of("gaussian", 3).name == "gaussian-numpy-3" and run_of("gaussian", 3).family.__class__ is Gaussian
+    assert run_of("t2.1", backend="torch").name == "t2.1-torch-0" and run_of("t21", 3, "exact").name == "t21-numpy-3-exact"
+    assert isinstance(run_of("t21").family, StudentT) and run_of("t21").family.df == 21
 
 
 def test_masks_of_a_seed():
@@ -152,7 +156,7 @@ def test_scores_are_what_their_names_say(few_images):
     assert scores["test_loss", "", ""] == pytest.approx(model.loss(test, eps).total, rel=1e-5)
     assert scores["reconstruction_mse", "", ""] == pytest.approx(metrics.mse(test, model.reconstruct(test, eps)), rel=1e-5)
     for kind, missing in experiments.test_masks(5, 60).items():
-        for method in experiments.METHODS:
+        for method in scoring.METHODS:
             prediction = method(model, test, missing, draws=3, seed=5)
             filled = np.where(missing, prediction, test)
             expected = {
@@ -173,12 +177,12 @@ def test_scores_are_what_their_names_say(few_images):
 
 
 def test_execute_trains_scores_and_ships(few_images, tmp_path):
-    run = Run(21, 2, epochs=2)
+    run = run_of("t21", 2, epochs=2)
     path = experiments.execute(run, tmp_path, progress=False)
     record = json.loads(path.read_text())
     assert path == tmp_path / "runs" / "t21-numpy-2.json"
-    assert {key: record[key] for key in ("df", "seed", "backend", "epochs")} == {
-        "df": 21,
+    assert {key: record[key] for key in ("model", "seed", "backend", "epochs")} == {
+        "model": "t21",
         "seed": 2,
         "backend": "numpy",
         "epochs": 2,
@@ -204,10 +208,10 @@ def test_execute_trains_scores_and_ships(few_images, tmp_path):
 
 
 def test_a_finished_run_is_not_repeated(few_images, tmp_path, monkeypatch):
-    path = experiments.execute(Run(0, 0, epochs=1), tmp_path, progress=False)
+    path = experiments.execute(run_of("gaussian", epochs=1), tmp_path, progress=False)
     written = path.stat().st_mtime_ns
-    monkeypatch.setattr(experiments, "fit", None)  # would fail if called
-    assert experiments.execute(Run(0, 0, epochs=1), tmp_path, progress=False) == path
+    monkeypatch.setattr(driver, "fit", None)  # would fail if called
+    assert experiments.execute(run_of("gaussian", epochs=1), tmp_path, progress=False) == path
     assert path.stat().st_mtime_ns == written
 
 
@@ -215,7 +219,7 @@ def test_an_interrupted_run_ends_with_the_same_numbers(few_images, tmp_path, mon
     class PowerCutError(Exception):
         pass
 
-    run, real_save, saves = Run(3, 1, epochs=3), checkpoint.save, []
+    run, real_save, saves = run_of("t3", 1, epochs=3), checkpoint.save, []
 
     def save_twice(*arguments, **options):
         if len(saves) == 2:
@@ -227,36 +231,36 @@ def test_an_interrupted_run_ends_with_the_same_numbers(few_images, tmp_path, mon
         with pytest.raises(PowerCutError):
             experiments.execute(run, tmp_path / "cut", progress=False)
     assert len(saves) == 2 and not (tmp_path / "cut" / "runs").exists()
-    records = [experiments.read_record(experiments.execute(run, tmp_path / name, progress=False)) for name in ("cut", "whole")]
+    records = [results.read_record(experiments.execute(run, tmp_path / name, progress=False)) for name in ("cut", "whole")]
     for record in records:
         record["history"].pop("seconds")
     assert records[0] == records[1]
 
 
-@pytest.mark.parametrize("run, ships", [(Run(0, 5), False), (Run(21, 4), True), (Run(3, 0), True), (Run(3, 1), False)], ids=str)
-def test_only_the_first_seeds_ship_weights(few_images, tmp_path, run, ships):
-    assert run.ships_weights == ships
-    if not ships:
-        experiments.execute(dataclasses.replace(run, epochs=1), tmp_path, progress=False)
-        assert not list(tmp_path.rglob("*.safetensors"))
+def test_only_some_seeds_ship_weights(few_images, tmp_path):
+    shipped = {run.name for run in experiments.sweep() if run.ships_weights}
+    assert {"gaussian-numpy-4", "t21-numpy-4", "t3-numpy-0", "t21-torch-0"} <= shipped
+    assert not {"gaussian-numpy-5", "t3-numpy-1", "t21-torch-1", "t21-numpy-0-exact"} & shipped
+    experiments.execute(run_of("gaussian", 5, epochs=1), tmp_path, progress=False)
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_scoring_again_needs_no_training(few_images, tmp_path, monkeypatch):
-    run = Run(21, 0, epochs=1)
+    run = run_of("t21", epochs=1)
     path = experiments.execute(run, tmp_path, progress=False)
-    first = experiments.read_record(path)
-    monkeypatch.setattr(experiments, "fit", None)  # would fail if called
-    experiments.write_record(path, {**first, "scores": [["test_loss", "", "", 0.0]]})
-    again = experiments.read_record(experiments.score_again(run, tmp_path))
+    first = results.read_record(path)
+    monkeypatch.setattr(driver, "fit", None)  # would fail if called
+    results.write_record(path, {**first, "scores": [row for row in first["scores"] if "dimension" in row[0]]})
+    again = results.read_record(experiments.score_again(run, tmp_path))
     assert "commit" in again.pop("scored") and again == first
 
 
 def test_a_run_that_another_process_trains_is_left_to_it(few_images, tmp_path):
     (tmp_path / "work").mkdir()
-    run = Run(0, 0, epochs=1)
+    run = run_of("gaussian", epochs=1)
     with FileLock(tmp_path / "work" / "gaussian-numpy-0.lock"):
         other = subprocess.run(
-            [sys.executable, "-c", f"from tvae_lib.experiments import *; print(execute(Run(0, 0, epochs=1), {str(tmp_path)!r}))"],
+            [sys.executable, "-c", f"from tvae_lib.experiments import *; print(execute(sweep()[0], {str(tmp_path)!r}))"],
             capture_output=True,
             text=True,
         )
@@ -266,22 +270,22 @@ def test_a_run_that_another_process_trains_is_left_to_it(few_images, tmp_path):
 
 
 def test_bars_get_lines_of_their_own(tmp_path):
-    with experiments._free_line(tmp_path) as first, experiments._free_line(tmp_path) as second:
+    with driver._free_line(tmp_path) as first, driver._free_line(tmp_path) as second:
         assert (first, second) == (1, 2)
-    with experiments._free_line(tmp_path) as again:
+    with driver._free_line(tmp_path) as again:
         assert again == 1
 
 
 def test_a_diverging_run_is_recorded_as_failed(few_images, tmp_path):
     for lr in (10, 1e30):
-        path = experiments.execute(Run(3, 0, epochs=5, lr=lr), tmp_path / str(lr), progress=False)
+        path = experiments.execute(run_of("t3", epochs=5, lr=lr), tmp_path / str(lr), progress=False)
         record = json.loads(path.read_text())
         assert "learning rate" in record["failed"] and record["scores"] == []
         assert len(experiments.collect(tmp_path / str(lr))) == 0
 
 
 def test_the_table(few_images, tmp_path):
-    runs = [Run(df, seed, epochs=1) for df in (0, 21) for seed in (0, 1)]
+    runs = [run_of(model, seed, epochs=1) for model in ("gaussian", "t21") for seed in (0, 1)]
     for run in runs:
         experiments.execute(run, tmp_path, progress=False)
     table = experiments.collect(tmp_path)
@@ -304,17 +308,17 @@ def test_the_table(few_images, tmp_path):
 def test_baselines_are_scored_once(few_images, tmp_path, monkeypatch):
     path = experiments.execute_baselines(1, tmp_path)
     table = experiments.collect(tmp_path)
-    assert set(table.model) == {"baseline"} and set(table.seed) == {1} and set(table.method) == set(experiments.BASELINES)
+    assert set(table.model) == {"baseline"} and set(table.seed) == {1} and set(table.method) == set(scoring.BASELINES)
     missing = experiments.test_masks(1, 60)["squares"]
     stored = table.set_index(["metric", "mask", "method"]).value
     assert stored["mse_missing", "squares", "zero"] == pytest.approx(np.mean(few_images.test[missing] ** 2), rel=1e-5)
-    monkeypatch.setattr(experiments, "score_baselines", None)
+    monkeypatch.setattr(scoring, "score_baselines", None)
     assert experiments.execute_baselines(1, tmp_path) == path
 
 
 def test_reading_what_was_shipped(few_images, tmp_path, monkeypatch, refuses):
     monkeypatch.setattr(results, "RESULTS", tmp_path)
-    experiments.execute(Run(21, 0, epochs=2), tmp_path, progress=False)
+    experiments.execute(run_of("t21", epochs=2), tmp_path, progress=False)
     assert len(experiments.load_history("t21")["loss"]) == 2
     model = experiments.load_model("t21")
     assert repr(model.family) == "StudentT(df=21)" and model.sizes == (784, 400, 128, 10)
@@ -374,12 +378,11 @@ def test_help(capsys):
 
 
 def test_a_finished_sweep_has_nothing_to_do(few_images, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(experiments, "sweep", lambda: [Run(0, 0, epochs=1)])
-    monkeypatch.setattr(experiments, "studies", list)
-    monkeypatch.setattr(experiments, "BASELINE_SEEDS", 1)
+    monkeypatch.setattr(studies, "sweep", lambda: [run_of("gaussian", epochs=1)])
+    monkeypatch.setattr(scoring, "BASELINE_SEEDS", 1)
     experiments.main(["--results", str(tmp_path)])
     table = (tmp_path / "runs.csv").read_text()
-    monkeypatch.setattr(experiments, "execute", None)
+    monkeypatch.setattr(driver, "execute", None)
     experiments.main(["--results", str(tmp_path)])
     assert (tmp_path / "runs.csv").read_text() == table
     experiments.main(["--score-again", "--results", str(tmp_path)])
@@ -390,7 +393,8 @@ def test_a_dask_cluster_of_two_workers(tmp_path, monkeypatch):
     """Two workers, each a process, share two runs: on all of MNIST, since they cannot see the few images of other tests."""
     from distributed import LocalCluster
 
-    monkeypatch.setattr(experiments, "rehearsal", lambda: [Run(df, 0, epochs=1, test_images=50) for df in (0, 21)])
+    runs = [run_of(model, epochs=1, test_images=50) for model in ("gaussian", "t21")]
+    monkeypatch.setattr(studies, "rehearsal", lambda: runs)
 
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path / "dask") as cluster:
         experiments.main(["--quick", "--dask", cluster.scheduler_address, "--results", str(tmp_path)])
@@ -403,17 +407,17 @@ def test_a_dask_cluster_of_two_workers(tmp_path, monkeypatch):
 def test_files_come_from_workers_that_share_no_folder(few_images, tmp_path, monkeypatch):
     """The worker's repository lies elsewhere: what it sends back is written here."""
     here, there = tmp_path / "here", tmp_path / "there"
-    monkeypatch.setattr(experiments, "rehearsal", lambda: [Run(21, 0, epochs=1), Run(21, 7, epochs=1)])
-    on_this_machine, seen = experiments._execute_anywhere, []
+    monkeypatch.setattr(studies, "rehearsal", lambda: [run_of("t21", seed, epochs=1) for seed in (0, 7)])
+    on_this_machine, seen = driver.execute_anywhere, []
 
     def on_the_worker(run, results, progress):
         seen.append(results)
         with monkeypatch.context() as patched:
-            patched.setattr(experiments, "RESULTS", there)
+            patched.setattr(driver, "RESULTS", there)
             return on_this_machine(run, results, progress)
 
-    monkeypatch.setattr(experiments, "_execute_anywhere", on_the_worker)
-    monkeypatch.setattr(experiments, "RESULTS", here)
+    monkeypatch.setattr(driver, "execute_anywhere", on_the_worker)
+    monkeypatch.setattr(driver, "RESULTS", here)
     experiments.main(["--quick", "--results", str(here)])
     assert [path.as_posix() for path in seen] == ["quick", "quick"]
     for path in ("runs/t21-numpy-0.json", "runs/t21-numpy-7.json", "weights/t21-numpy-0.safetensors"):
@@ -422,9 +426,9 @@ def test_files_come_from_workers_that_share_no_folder(few_images, tmp_path, monk
 
 
 def test_which_files_are_sent(few_images, tmp_path):
-    runs = [Run(21, 0, epochs=1), Run(21, 7, epochs=1)]
+    runs = [run_of("t21", seed, epochs=1) for seed in (0, 7)]
     for run in runs:
-        name, files = experiments._execute_anywhere(run, tmp_path, progress=False)
+        name, files = driver.execute_anywhere(run, tmp_path, progress=False)
         expected = [f"runs/{name}.json"] + [f"weights/{name}.safetensors"] * run.ships_weights
         assert name == run.name and list(files) == expected
         assert all((tmp_path / path).read_bytes() == content for path, content in files.items())
@@ -432,9 +436,7 @@ def test_which_files_are_sent(few_images, tmp_path):
 
 # What the repository ships
 
-SHIPPED = [
-    name for name in ("gaussian-numpy-0", "t21-numpy-0") if (experiments.RESULTS / "weights" / f"{name}.safetensors").exists()
-]
+SHIPPED = [name for name in ("gaussian-numpy-0", "t21-numpy-0") if (results.RESULTS / "weights" / f"{name}.safetensors").exists()]
 
 
 @pytest.mark.skipif(not SHIPPED, reason="no results are shipped yet")

@@ -325,9 +325,9 @@ def test_imputation_is_the_same_in_both(images):
 def test_an_experiment_with_torch(tmp_path, monkeypatch):
     data = load_mnist()
     small = dataclasses.replace(data, train=data.train[:1000], valid=data.valid[:200], test=data.test[:200])
-    monkeypatch.setattr(experiments, "load_mnist", lambda: small)
-    monkeypatch.setattr(experiments, "DRAWS", 2)
-    run = experiments.Run(21, 0, backend="torch", epochs=1)
+    monkeypatch.setattr(experiments.driver, "load_mnist", lambda: small)
+    monkeypatch.setattr(experiments.scoring, "DRAWS", 2)
+    run = experiments.rehearsal()[-1]
     experiments.execute(run, tmp_path, progress=False)
     table = experiments.collect(tmp_path)
     assert set(table.backend) == {"torch"} and np.isfinite(table.value).all() and "mse_missing" in set(table.metric)

@@ -1,3 +1,3 @@
-from tvae_lib.experiments import main
+from tvae_lib.experiments.command import main
 
 main()
