@@ -259,6 +259,7 @@ def copy_of(app, page):
                 )
             )
     source.cells = cells
+    source.metadata.pop("widgets", None)
     return source
 
 
