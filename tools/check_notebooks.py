@@ -4,8 +4,8 @@ Outputs are made by the build, so a notebook keeps only those that nbval compare
 These need an execution count, or nbval takes them for cells that were never run, and it is always 0.
 
 A cell whose code is folded in the book (tag hide-input, hide-cell or remove-input) is folded in JupyterLab too, by
-`"jupyter": {"source_hidden": true}` in its metadata; --fix writes that. In a chapter code cells are short, and at least half of
-the code is shown.
+`"jupyter": {"source_hidden": true}` in its metadata, and its output with it (hide-cell) by `outputs_hidden`; --fix writes that.
+In a chapter code cells are short, and at least half of the code is shown.
 """
 
 import json
@@ -31,17 +31,19 @@ def is_folded(cell):
 
 
 def fold(cells):
-    """Bring JupyterLab's mark for folded code in step with the book's tags, and return the numbers of the cells it changed."""
+    """Bring JupyterLab's marks for what is folded in step with the book's tags, and return the numbers of the changed cells."""
     changed = []
     for number, cell in enumerate(cells, 1):
-        marks = cell["metadata"].get("jupyter", {})
-        if cell["cell_type"] != "code" or marks.get("source_hidden", False) == is_folded(cell):
+        if cell["cell_type"] != "code":
             continue
-        changed.append(number)
-        marks = {key: value for key, value in marks.items() if key != "source_hidden"}
-        marks |= {"source_hidden": True} if is_folded(cell) else {}
-        cell["metadata"] = {key: value for key, value in cell["metadata"].items() if key != "jupyter"}
-        cell["metadata"] |= {"jupyter": marks} if marks else {}
+        old = cell["metadata"].get("jupyter", {})
+        new = {key: value for key, value in old.items() if key not in ("source_hidden", "outputs_hidden")}
+        new |= {"source_hidden": True} if is_folded(cell) else {}
+        new |= {"outputs_hidden": True} if "hide-cell" in cell["metadata"].get("tags", []) else {}
+        if new != old:
+            changed.append(number)
+            cell["metadata"] = {key: value for key, value in cell["metadata"].items() if key != "jupyter"}
+            cell["metadata"] |= {"jupyter": new} if new else {}
     return changed
 
 

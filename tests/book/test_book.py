@@ -104,16 +104,18 @@ def in_turns(*cells):
 
 def test_folded_cells_are_folded_in_jupyterlab_too(tmp_path):
     folded = {"tags": ["hide-input"], "mystnb": {"figure": {"name": "fig-a"}}}
-    stale = {"jupyter": {"source_hidden": True, "outputs_hidden": False}}
-    path = write_notebook(tmp_path / "page.ipynb", *in_turns(code("1", metadata=folded), code("2"), code("3", metadata=stale)))
-    assert len(problems(path)) == 1 and "as they are in the book: 1, 5;" in problems(path)[0]
+    stale, whole = {"jupyter": {"source_hidden": True, "other": 1}}, {"tags": ["hide-cell"]}
+    options = (folded, {}, stale, whole)
+    path = write_notebook(tmp_path / "page.ipynb", *in_turns(*(code("1", metadata=option) for option in options)))
+    assert len(problems(path)) == 1 and "as they are in the book: 1, 5, 7;" in problems(path)[0]
     fix(path)
     assert problems(path) == []
     cells = json.loads(path.read_text())["cells"]
     assert [cell["metadata"] for cell in cells[::2]] == [
         {**folded, "jupyter": {"source_hidden": True}},
         {},
-        {"jupyter": {"outputs_hidden": False}},
+        {"jupyter": {"other": 1}},
+        {**whole, "jupyter": {"source_hidden": True, "outputs_hidden": True}},
     ]
 
 
