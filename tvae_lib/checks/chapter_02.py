@@ -61,6 +61,11 @@ def task_2(log_q):
             "You subtract logvar, which is log sigma^2: log sigma is half of it.": right - logvar / 2,
             "z is multiplied by sigma where it should be divided: eps = (z - mu) / sigma.": stats.t(df).logpdf((z - mu) * sigma)
             - logvar / 2,
+            "logvar is the log of the squared scale, not of the variance: no factor (nu - 2) / nu is needed.": stats.t(
+                df, mu, sigma * np.sqrt((df - 2) / df)
+            ).logpdf(z),
+            "mu is left out: eps = (z - mu) / sigma.": stats.t(df, 0, sigma).logpdf(z),
+            "You divide by sigma and then subtract mu; first subtract it.": stats.t(df).logpdf(z / sigma - mu) - logvar / 2,
         },
     )
 
@@ -74,6 +79,7 @@ def task_3(kl_one_draw):
     z = mu + np.exp(logvar / 2) * eps
     each = t.log_prob(eps) - logvar / 2 - t.log_prob(z)
     wide = mu + np.exp(logvar) * eps
+    at_eps = stats.t(df, mu, np.exp(logvar / 2)).logpdf(eps)  # log q at eps, where it does not belong
     expect(
         call(kl_one_draw, mu, logvar, eps, df),
         kl_sample(t, mu, logvar, eps),
@@ -95,6 +101,9 @@ def task_3(kl_one_draw):
             "The variance is passed as standard deviation: sigma is exp(logvar / 2), not exp(logvar).": (
                 t.log_prob(eps) - logvar / 2 - t.log_prob(wide)
             ).sum(axis=1),
+            "log q is taken at eps: it belongs at z, where it is log f(eps) - log sigma.": (at_eps - t.log_prob(z)).sum(axis=1),
+            "Both densities are taken at eps: they belong at z = mu + sigma * eps.": (at_eps - t.log_prob(eps)).sum(axis=1),
+            "log p is taken at eps: the prior prices the code that is drawn, z = mu + sigma * eps.": -logvar.sum(axis=1) / 2,
         },
     )
 
@@ -103,7 +112,7 @@ def task_3(kl_one_draw):
 def task_4(draws_needed):
     """draws_needed(estimates, error): L for a standard error of `error`, from a sample of one-draw estimates."""
     estimates = np.random.default_rng(4).gamma(2.0, 0.6, 5000)
-    error = 0.013
+    error = 0.00013  # so small that rounding up hides no mistake
     variance = estimates.var(ddof=1)
     expect(
         call(draws_needed, estimates, error),
@@ -114,8 +123,14 @@ def task_4(draws_needed):
             "You divide the variance by the error: the error is squared too, L = s ** 2 / error ** 2.": variance / error,
             "The variance is squared once too often: L = s ** 2 / error ** 2.": (variance / error) ** 2,
             "Turn the fraction over: a smaller error needs more draws.": error**2 / variance,
+            "1.96 standard errors make an interval; here one standard error is to be `error`, so L = s ** 2 / error ** 2.": (
+                1.96**2 * variance / error**2
+            ),
+            "Two standard errors make an interval; here one standard error is to be `error`, so L = s ** 2 / error ** 2.": (
+                4 * variance / error**2
+            ),
         },
-        rtol=2 * error**2 / variance + 1e-3,  # rounding up to a whole number, or dividing by n - 1, is a matter of taste
+        rtol=1e-3,  # rounding up to a whole number, or dividing by n - 1, is a matter of taste
     )
 
 
@@ -198,12 +213,15 @@ def task_6(kl_gaussian, kl_of_batch, draw_code):
 def task_7(fair_difference):
     """fair_difference(shift, sigma, df): KL of t minus KL of Gaussian, the shift in units of the prior's standard deviation."""
     shift, sigma = np.array([0.2, 1.0, 1.8, 3.5]), np.array([0.3, 0.1, 0.8, 0.2])
+    true_logvar = 2 * np.log(sigma)
     for df in (5.0, 21.0):
 
-        def difference(unit, df=df):
-            return kl_exact(StudentT(df), unit * shift, 2 * np.log(sigma)) - kl_exact(Gaussian(), shift, 2 * np.log(sigma))
+        def difference(unit, gaussian=1, logvar=true_logvar, df=df):
+            return kl_exact(StudentT(df), unit * shift, logvar) - kl_exact(Gaussian(), gaussian * shift, logvar)
 
-        right, variance = difference(np.sqrt(df / (df - 2))), df / (df - 2)
+        variance = df / (df - 2)
+        unit = np.sqrt(variance)
+        right = difference(unit)
         expect(
             call(fair_difference, shift, sigma, df),
             right,
@@ -212,12 +230,14 @@ def task_7(fair_difference):
                 "This is Gaussian minus t.": -right,
                 "This compares at equal mu: stretch the t's shift by the standard deviation of a standard t.": difference(1),
                 "The variance is passed as standard deviation: the unit is sqrt(nu / (nu - 2)).": difference(variance),
-                "The unit is upside down: a standard t is wider than a standard Gaussian.": difference(1 / np.sqrt(variance)),
-                "kl_exact takes logvar, 2 log sigma, and you hand it sigma.": (
-                    kl_exact(StudentT(df), np.sqrt(variance) * shift, sigma) - kl_exact(Gaussian(), shift, sigma)
-                ),
+                "The unit is upside down: a standard t is wider than a standard Gaussian.": difference(1 / unit),
+                "kl_exact takes logvar, 2 log sigma, and you hand it sigma.": difference(unit, logvar=sigma),
+                "kl_exact takes logvar, 2 log sigma, and you hand it log sigma.": difference(unit, logvar=np.log(sigma)),
+                "kl_exact takes logvar, 2 log sigma, and you hand it sigma squared.": difference(unit, logvar=sigma**2),
+                "The Gaussian's shift is stretched too: its prior has the standard deviation 1, so its mu is the shift "
+                "itself.": difference(unit, gaussian=unit),
                 "Only the shift is stretched: sigma stays in units of the prior's scale, as in the chapter's figure.": kl_exact(
-                    StudentT(df), np.sqrt(variance) * shift, 2 * np.log(np.sqrt(variance) * sigma)
+                    StudentT(df), unit * shift, 2 * np.log(unit * sigma)
                 )
                 - kl_exact(Gaussian(), shift, 2 * np.log(sigma)),
             },

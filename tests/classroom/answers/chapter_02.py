@@ -88,6 +88,26 @@ def stretched_too(shift, sigma, df):
     return kl_exact(StudentT(df), unit * shift, 2 * np.log(unit * sigma)) - kl_gaussian(shift, 2 * np.log(sigma))
 
 
+def both_stretched(shift, sigma, df):
+    mu, logvar = stats.t.std(df) * shift, 2 * np.log(sigma)
+    return kl_exact(StudentT(df), mu, logvar) - kl_gaussian(mu, logvar)
+
+
+def log_variance(z, mu, logvar, df):
+    return stats.t.logpdf(z, df, mu, np.exp(logvar / 2) / stats.t.std(df))
+
+
+def at_places(of_q, of_p):
+    """One-draw estimates with the densities q and p taken at the named places."""
+
+    def kl_one_draw(mu, logvar, eps, df):
+        place = {"eps": eps, "z": mu + np.exp(logvar / 2) * eps}
+        log_q = stats.t.logpdf(place[of_q], df, mu, np.exp(logvar / 2))
+        return (log_q - stats.t.logpdf(place[of_p], df)).sum(axis=1)
+
+    return kl_one_draw
+
+
 def within(allowance, absolute=True):
     """A test of bias: the mean may differ from the exact value by allowance(estimates)."""
 
@@ -122,6 +142,9 @@ ANSWERS = {
             ((lambda z, mu, logvar, df: stats.t.logpdf(z, df, mu, np.exp(logvar)),), "variance is passed as standard deviation"),
             ((lambda z, mu, logvar, df: stats.t.logpdf((z - mu) / np.exp(logvar / 2), df) - logvar,), "half of it"),
             ((lambda z, mu, logvar, df: stats.t.logpdf((z - mu) * np.exp(logvar / 2), df) - logvar / 2,), "should be divided"),
+            ((log_variance,), "not of the variance"),
+            ((lambda z, mu, logvar, df: stats.t.logpdf(z, df, 0, np.exp(logvar / 2)),), "mu is left out"),
+            ((lambda z, mu, logvar, df: stats.t.logpdf(z * np.exp(-logvar / 2) - mu, df) - logvar / 2,), "first subtract it"),
         ],
     },
     3: {
@@ -144,6 +167,9 @@ ANSWERS = {
             ((lambda *given: shares(*given).clip(min=0).sum(axis=1),), "share of a coordinate may be negative too: do not cut"),
             ((lambda *given: shares(*given, log_sigma=lambda logvar: logvar).sum(axis=1),), "log sigma is half of it"),
             ((lambda *given: shares(*given, sigma=np.exp).sum(axis=1),), "sigma is exp(logvar / 2), not exp(logvar)"),
+            ((at_places("eps", "z"),), "log q is taken at eps"),
+            ((at_places("z", "eps"),), "log p is taken at eps"),
+            ((at_places("eps", "eps"),), "Both densities are taken at eps"),
         ],
     },
     4: {
@@ -154,6 +180,10 @@ ANSWERS = {
             ((lambda estimates, error: (estimates.var() / error) ** 2,), "once too often"),
             ((lambda estimates, error: error**2 / np.var(estimates),), "a smaller error needs more draws"),
             ((lambda estimates, error: 1000,), "is expected"),
+            ((lambda estimates, error: int(np.ceil(np.std(estimates) / error)),), "is the square"),
+            ((lambda estimates, error: int(np.ceil(np.var(estimates) / error)),), "the error is squared too"),
+            ((lambda estimates, error: (stats.norm.ppf(0.975) * estimates.std() / error) ** 2,), "1.96 standard errors make"),
+            ((lambda estimates, error: np.ceil((2 * estimates.std() / error) ** 2),), "Two standard errors make"),
         ],
     },
     5: {
@@ -199,7 +229,10 @@ ANSWERS = {
             ((fair(lambda df: df / (df - 2)),), "variance is passed as standard deviation"),
             ((fair(lambda df: np.sqrt((df - 2) / df)),), "upside down"),
             ((fair(lambda df: stats.t.std(df), sign=-1),), "Gaussian minus t"),
-            ((fair(lambda df: stats.t.std(df), logvar_of=lambda sigma: sigma),), "you hand it sigma"),
+            ((fair(lambda df: stats.t.std(df), logvar_of=lambda sigma: sigma),), "you hand it sigma."),
+            ((fair(lambda df: stats.t.std(df), logvar_of=np.log),), "you hand it log sigma."),
+            ((fair(lambda df: stats.t.std(df), logvar_of=np.square),), "you hand it sigma squared."),
+            ((both_stretched,), "The Gaussian's shift is stretched too"),
             ((stretched_too,), "sigma stays in units of the prior's scale"),
         ],
     },
