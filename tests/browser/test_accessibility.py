@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 from pages import HTML, LEFT, PAGES, RIGHT, TYPESET, find, next_frame, open_at, set_width, wait, write_page
 
-from tvae_lib.interactive import backprop_explorer, df_explorer, kl_explorer, latent_explorer, playground, sampling_explorer
+from tvae_lib.interactive import (
+    backprop_explorer,
+    df_explorer,
+    kl_explorer,
+    latent_explorer,
+    playground,
+    sampling_explorer,
+    training_explorer,
+)
 from tvae_lib.latent import StudentT
 from tvae_lib.vae_numpy import VAE
 
@@ -74,6 +82,7 @@ FIGURES = {
     "latent": latent_explorer,
     "frames": df_explorer,
     "playground": playground,
+    "training": training_explorer,
 }
 
 

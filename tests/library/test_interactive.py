@@ -5,15 +5,12 @@ import itertools
 import json
 import math
 import re
-import shutil
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
+from node import JS, run_node
 from scipy import stats
 
-import tvae_lib
 from tvae_lib import impute, masks
 from tvae_lib.experiments import load_model
 from tvae_lib.interactive import (
@@ -35,22 +32,8 @@ from tvae_lib.plots import GAUSSIAN, STUDENT_T
 from tvae_lib.train import fit
 from tvae_lib.vae_numpy import VAE
 
-JS = Path(tvae_lib.__file__).parent / "interactive" / "js"
 MU, SIGMA = np.array([-6, -2.5, -0.3, 0, 0.1, 1, 6]), np.array([0.05, 0.2, 0.9, 1, 1.5, 5])
 DF = np.array([1, 1.05, 1.5, 2, 3, 4.2, 10, 21, 50])
-
-
-def run_node(script, data, file="numerics"):
-    """The JSON that a script prints, given a file of js/ as `js` and `data`."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed: the JavaScript of the live figures is not tested without it")
-    head = f"const js = require({json.dumps(str(JS / f'{file}.js'))}); const data = {json.dumps(data)};"
-    done = subprocess.run(
-        [node, "-e", f"{head} console.log(JSON.stringify({script}))"], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    return np.array(json.loads(done.stdout))
 
 
 def small_vae(family, seed=19, kl=None):
@@ -102,7 +85,7 @@ def test_draws_in_javascript(df):
         "((next) => Array.from({length: 20000}, () => { const d = next(); return [d.z, d.v, d.t]; }))"
         "(js.studentDraws(data.seed, data.df))"
     )
-    draws = run_node(script, {"seed": 0, "df": df})
+    draws = np.array(run_node(script, {"seed": 0, "df": df}))
     z, v, t = draws.T
     np.testing.assert_allclose(t, z / np.sqrt(v / df))
     for sample, law in ((z, stats.norm), (v, stats.chi2(df)), (t, stats.t(df))):
@@ -113,7 +96,7 @@ def test_draws_in_javascript(df):
 
 
 def test_sliders_step_through_round_numbers():
-    sigma, df = run_node("js.ladder(0.05, 5)", 0), run_node("js.ladder(1, 50)", 0)
+    sigma, df = (np.array(run_node(f"js.ladder({ends})", 0)) for ends in ("0.05, 5", "1, 50"))
     assert sigma[0] == 0.05 and sigma[-1] == 5 and df[0] == 1 and df[-1] == 50
     assert {0.5, 1} <= set(sigma) and {2, 3, 5, 10, 21} <= set(df)
     for values in (sigma, df):

@@ -3,15 +3,12 @@
 import base64
 import json
 import re
-import shutil
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
+from node import run_node
 from scipy import stats
 
-import tvae_lib
 from tvae_lib import impute, masks, metrics
 from tvae_lib.data import load_mnist
 from tvae_lib.experiments import load_model
@@ -19,22 +16,7 @@ from tvae_lib.experiments import test_masks as stored_masks
 from tvae_lib.interactive import latent_explorer, playground
 from tvae_lib.interactive.page_weights import pack, quantise, rounded
 
-JS = Path(tvae_lib.__file__).parent / "interactive" / "js"
 RUNS = ("gaussian", "t21")
-
-
-def run_node(script, data, tmp_path):
-    """The JSON that a script prints, given network.js as `js`, numerics.js as `numerics`, and `data`."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed: the JavaScript of the live figures is not tested without it")
-    (tmp_path / "data.json").write_text(json.dumps(data))
-    paths = {"js": JS / "network.js", "numerics": JS / "numerics.js", "data": tmp_path / "data.json"}
-    head = "".join(f"const {name} = require({json.dumps(str(path))});" for name, path in paths.items())
-    (tmp_path / "run.js").write_text(f"{head} console.log(JSON.stringify({script}))")
-    done = subprocess.run([node, tmp_path / "run.js"], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def packed(model):
@@ -73,7 +55,7 @@ def test_rounded_leaves_the_model_alone():
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_javascript_encodes_decodes_and_differentiates(name, tmp_path):
+def test_javascript_encodes_decodes_and_differentiates(name):
     model = rounded(load_model(name))
     x = load_mnist().test[99:100]
     missing = np.random.default_rng(0).random(x.shape) < 0.3
@@ -88,16 +70,16 @@ def test_javascript_encodes_decodes_and_differentiates(name, tmp_path):
     mu, logvar = model.encode(x)
     _, dz = model.reconstruction_and_dz(x, z, missing)
     expected = (mu, np.exp(0.5 * logvar), 1 / (1 + np.exp(-model.decode(z))), dz - model.family.score(z))
-    for found, value in zip(run_node(script, data, tmp_path), expected, strict=True):
+    for found, value in zip(run_node(script, data, "network"), expected, strict=True):
         np.testing.assert_allclose(found, value[0], rtol=2e-4, atol=1e-4)
 
 
-def test_masks_in_javascript(tmp_path):
+def test_masks_in_javascript():
     script = (
-        "Array.from({ length: 400 }, (_, seed) => [js.randomPixels(numerics.generator(seed).uniform, 0.3),"
-        "js.randomSquares(numerics.generator(seed).uniform, 50, 4)].map((mask) => Array.from(mask)))"
+        "Array.from({ length: 400 }, (_, seed) => [js.randomPixels(generator(seed).uniform, 0.3),"
+        "js.randomSquares(generator(seed).uniform, 50, 4)].map((mask) => Array.from(mask)))"
     )
-    random, squares = np.array(run_node(script, None, tmp_path)).transpose(1, 0, 2)
+    random, squares = np.array(run_node(script, None, "network")).transpose(1, 0, 2)
     assert (random.sum(axis=1) == 235).all()
     assert stats.chisquare(random.sum(axis=0)).pvalue > 1e-3  # every pixel as often as any other
     library = masks.random_squares(np.random.default_rng(0), 4000).astype(int)

@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 from tvae_lib import impute
 from tvae_lib.data import load_mnist
 from tvae_lib.inputs import generator, real_array, said, whole
-from tvae_lib.interactive.page_weights import pack
+from tvae_lib.interactive.page_weights import pack, pack_grey
 from tvae_lib.latent import Gaussian, StudentT, kl_exact
 from tvae_lib.masks import random_pixels, random_squares
 from tvae_lib.metrics import mse_missing
@@ -297,6 +297,63 @@ def latent_explorer(seed=0, weights=True):
     )
     figure = _digits_figure(titles, pictures)
     return LiveFigure("latent", {"seed": seed}, figure, alt, parts=("network", "digits"), payload=payload)
+
+
+PAGE_DIGITS, PAGE_SIZES = 3000, (196, 128, 2)  # what the page trains on, and its network
+# Of the classes 0 to 9, told apart by colour-blind readers too; as in the script.
+CLASS_COLOURS = ["#332288", "#CC6677", "#117733", "#AA4499", "#88CCEE", "#882255", "#44AA99", "#222222", "#999933", "#DDCC77"]
+
+
+def training_explorer(seed=0):
+    """Train a small VAE, or two side by side, in the page itself: 3,000 digits of 14 x 14 pixels, Gaussian or t.
+
+    seed: of the still picture's model, a whole number. The output is about 0.35 MB; it needs no kernel. Returns a LiveFigure.
+    """
+    seed = whole("seed", seed, 0)
+    x, labels, unseen = page_digits()
+    packed = pack_grey(np.concatenate([x, unseen]))
+    data = {"side": 14, "count": len(x) + len(unseen), "labels": "".join(map(str, labels)), "data": packed}
+    model = VAE(Gaussian(), sizes=PAGE_SIZES, rng=seed)
+    history = fit(model, x, unseen, epochs=10, batch_size=20, lr=0.03, seed=seed, progress=False)
+    mu = model.encode(x)[0]
+    figure = Figure(figsize=(7, 3.7), layout="constrained")
+    plane, grid = figure.subplots(1, 2)
+    for digit, shade in enumerate(CLASS_COLOURS):
+        plane.plot(*mu[labels == digit][:80].T, "o", color=shade, markersize=2)
+        place = {
+            "fontsize": 12,
+            "fontweight": "bold",
+            "bbox": {"boxstyle": "round,pad=0.1", "facecolor": "white", "linewidth": 0},
+        }
+        plane.text(*mu[labels == digit].mean(axis=0), str(digit), **place)
+    plane.set(title="codes of 800 digits, a colour for each class", xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
+    side = np.linspace(-2.75, 2.75, 12)
+    pixels = expit(model.decode(np.stack(np.meshgrid(side, side[::-1]), axis=-1).reshape(-1, 2)))
+    tiles = pixels.reshape(12, 12, 14, 14).swapaxes(1, 2).reshape(168, 168)
+    grid.imshow(tiles, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    grid.set_axis_off()
+    grid.set_title("the decoder on a grid over that plane")
+    for axis in (plane, grid):
+        axis.title.set_fontsize(10)
+    alt = (
+        f"A Gaussian VAE with two coordinates after ten epochs, loss {history.loss[-1]:.0f} nats. Left: the codes of 800 digits, "
+        "a colour for each class; most classes have a region of their own round the centre. Right: a grid of decoded codes; one "
+        "digit changes smoothly into the next."
+    )
+    payload = {"training": json.dumps(data)}
+    return LiveFigure("training", {}, figure, alt, parts=("network", "digits", "training"), payload=payload)
+
+
+def page_digits():
+    """The digits of `training_explorer`, 14 x 14 pixels in 16 grey levels: x (3000, 196), their labels, and ten others (10, 196).
+
+    A pixel is the mean of four of MNIST's. The ten come from the test set, the first of every class.
+    """
+    mnist = load_mnist()
+    first = [int(np.flatnonzero(mnist.test_labels == digit)[0]) for digit in range(10)]
+    images = np.concatenate([mnist.train[:PAGE_DIGITS], mnist.test[first]]).reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4))
+    levels = (np.round(15 * images) / 15).astype(np.float32).reshape(-1, 196)
+    return levels[:PAGE_DIGITS], mnist.train_labels[:PAGE_DIGITS], levels[PAGE_DIGITS:]
 
 
 def retrain_explorer():

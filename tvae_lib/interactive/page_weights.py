@@ -1,4 +1,4 @@
-"""Trained weights in a form small enough for a web page: one byte per weight, as text.
+"""Trained weights and images in a form small enough for a web page: one byte per weight, half a byte per pixel, as text.
 
 Every row of a weight matrix is stored as whole numbers from -127 to 127 and one float32 scale, the row's largest weight over
 127; biases stay float32. js/network.js reads it.
@@ -68,3 +68,25 @@ def pack(model, part):
     data = base64.b64encode(floats + b"".join(whole.tobytes() for _, whole, _, _ in layers)).decode()
     sizes = [layers[0][1].shape[1], *(len(whole) for _, whole, _, _ in layers)]
     return json.dumps({"sizes": sizes, "df": getattr(model.family, "df", None), "data": data})
+
+
+def pack_grey(images):
+    """Images with pixels in [0, 1] in 16 grey levels, as base64 text; training.js reads it.
+
+    Half-bytes, the higher half of a byte first: the level of a pixel, 1 to 15; or 0 and then the length, less one, of a run of at
+    most 16 black pixels. ValueError if a pixel lies outside [0, 1].
+    """
+    images = finite("images", images)
+    if images.size and not 0 <= images.min() <= images.max() <= 1:
+        raise ValueError(f"pixels must lie in [0, 1], got values from {images.min():g} to {images.max():g}")
+    halves, run = [], 0
+    for level in [*np.round(15 * images).astype(int).ravel().tolist(), None]:
+        if run and (level != 0 or run == 16):
+            halves += [0, run - 1]
+            run = 0
+        if level == 0:
+            run += 1
+        elif level is not None:
+            halves.append(level)
+    halves += [0] * (len(halves) % 2)
+    return base64.b64encode(bytes(16 * high + low for high, low in zip(halves[::2], halves[1::2], strict=True))).decode()

@@ -15,11 +15,6 @@ function layerGradient(dout, h) {
   return { weight: dout.map((d) => h.map((value) => d * value)), bias: dout };
 }
 
-// -s(z), minus the score of the standard density.
-function pull(df, z) {
-  return df === Infinity ? z : ((df + 1) * z) / (df + z * z);
-}
-
 // family: { df (Infinity: Gaussian), exact (Gaussian only: the closed form of the KL instead of one draw) }.
 function forwardPass(net, { df, exact }, x, eps) {
   const relu = (a) => Math.max(0, a);
@@ -76,5 +71,5 @@ function descend(net, grad, rate) {
 
 if (typeof module !== "undefined") {
   Object.assign(globalThis, require("./numerics.js")); // in the page both files stand in one script
-  module.exports = { forwardPass, backwardPass, descend, pull };
+  module.exports = { forwardPass, backwardPass, descend };
 }

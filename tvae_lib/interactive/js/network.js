@@ -37,20 +37,69 @@ function buildModel(decoder, encoder) {
   return { df: decoder.df ?? Infinity, decoder: unpack(decoder), encoder: encoder && unpack(encoder) };
 }
 
-// The input of every layer, then the output of the last; ReLU between layers.
-function forward(layers, input) {
-  const values = [input];
-  layers.forEach(({ weight, bias }, i) => {
-    const from = values[i];
-    const width = from.length;
-    const last = i === layers.length - 1;
-    const to = new Float32Array(bias.length);
-    for (let row = 0, at = 0; row < to.length; row += 1) {
-      let sum = bias[row];
-      for (let j = 0; j < width; j += 1, at += 1) sum += weight[at] * from[j];
-      to[row] = last || sum > 0 ? sum : 0;
+// out[i, j] = sum over l of a[i, l] b[j, l], for a (m, k) and b (n, k): rows of a against rows of b, two by four, so that every number
+// fetched is used several times (three times the speed of the plain loops). Beyond the last row the last is taken again.
+function multiply(a, b, out, m, n, k) {
+  for (let i = 0; i < m; i += 2) {
+    const i1 = Math.min(i + 1, m - 1);
+    const [a0, a1] = [i * k, i1 * k];
+    for (let j = 0; j < n; j += 4) {
+      const j1 = Math.min(j + 1, n - 1);
+      const j2 = Math.min(j + 2, n - 1);
+      const j3 = Math.min(j + 3, n - 1);
+      const b0 = j * k;
+      const b1 = j1 * k;
+      const b2 = j2 * k;
+      const b3 = j3 * k;
+      let s00 = 0, s01 = 0, s02 = 0, s03 = 0, s10 = 0, s11 = 0, s12 = 0, s13 = 0;
+      for (let l = 0; l < k; l += 1) {
+        const x0 = a[a0 + l];
+        const x1 = a[a1 + l];
+        const y0 = b[b0 + l];
+        const y1 = b[b1 + l];
+        const y2 = b[b2 + l];
+        const y3 = b[b3 + l];
+        s00 += x0 * y0;
+        s01 += x0 * y1;
+        s02 += x0 * y2;
+        s03 += x0 * y3;
+        s10 += x1 * y0;
+        s11 += x1 * y1;
+        s12 += x1 * y2;
+        s13 += x1 * y3;
+      }
+      out[i * n + j] = s00;
+      out[i * n + j1] = s01;
+      out[i * n + j2] = s02;
+      out[i * n + j3] = s03;
+      out[i1 * n + j] = s10;
+      out[i1 * n + j1] = s11;
+      out[i1 * n + j2] = s12;
+      out[i1 * n + j3] = s13;
     }
-    values.push(to);
+  }
+  return out;
+}
+
+// The output (rows, out) of one layer for an input (rows, in).
+function applyLayer({ weight, bias }, input, rows = 1) {
+  const out = bias.length;
+  const values = multiply(input, weight, new Float32Array(rows * out), rows, out, input.length / rows);
+  for (let row = 0, at = 0; row < rows; row += 1) for (let j = 0; j < out; j += 1, at += 1) values[at] += bias[j];
+  return values;
+}
+
+function relu(values) {
+  for (let i = 0; i < values.length; i += 1) if (!(values[i] > 0)) values[i] = 0;
+  return values;
+}
+
+// The input of every layer, then the output of the last; ReLU between layers. Images or codes lie row after row.
+function forward(layers, input, rows = 1) {
+  const values = [input];
+  layers.forEach((layer, i) => {
+    const to = applyLayer(layer, values[i], rows);
+    values.push(i === layers.length - 1 ? to : relu(to));
   });
   return values;
 }
@@ -63,9 +112,11 @@ function encode(model, image) {
 
 const sigmoid = (logit) => 1 / (1 + Math.exp(-logit));
 
-// Pixel probabilities of a code.
-function decode(model, z) {
-  return forward(model.decoder, z).pop().map(sigmoid);
+// Pixel probabilities of a code, or of several, row after row.
+function decode(model, z, rows = 1) {
+  const values = forward(model.decoder, z, rows).pop();
+  for (let i = 0; i < values.length; i += 1) values[i] = sigmoid(values[i]);
+  return values;
 }
 
 // What the code z decodes to, and the derivative of -log p(observed pixels | z) p(z) with respect to z.
@@ -81,9 +132,7 @@ function decodeAndGradient(model, z, image, missing) {
     }
     slope = i ? below.map((value, j) => (values[i][j] > 0 ? value : 0)) : below;
   }
-  const { df } = model;
-  const prior = df === Infinity ? (v) => v : (v) => ((df + 1) * v) / (df + v * v); // minus the score
-  return { probabilities, gradient: slope.map((value, j) => value + prior(z[j])) };
+  return { probabilities, gradient: slope.map((value, j) => value + pull(model.df, z[j])) };
 }
 
 // What every one of the 30 passes of a method decodes to, (784,) each. eps: one noise vector per pass.
@@ -171,5 +220,9 @@ function randomSquares(uniform, count, maxSide) {
 }
 
 if (typeof module !== "undefined") {
-  module.exports = { buildModel, encode, decode, decodeAndGradient, runPasses, summary, errorOnMissing, randomPixels, randomSquares };
+  Object.assign(globalThis, require("./numerics.js")); // in the page both files stand in one script
+  module.exports = {
+    fromBase64, multiply, applyLayer, relu, forward, sigmoid, buildModel, encode, decode, decodeAndGradient, runPasses, summary, errorOnMissing,
+    randomPixels, randomSquares,
+  };
 }

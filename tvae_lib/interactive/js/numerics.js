@@ -19,23 +19,43 @@ function klGaussian(mu, sigma) {
   return 0.5 * (mu * mu + sigma * sigma - 1) - Math.log(sigma);
 }
 
-// KL between t(mu, sigma, df) and t(0, 1, df) by the series of chapter 02; as tvae_lib.latent.kl_exact.
-function klStudent(mu, sigma, df) {
+// KL between t(mu, sigma, df) and t(0, 1, df) by the series of chapter 02, and its derivatives; as tvae_lib.latent.kl_exact_and_grad.
+function klStudentAndGradient(mu, sigma, df) {
   const a = mu / Math.sqrt(df);
   const norm = (1 + sigma) ** 2 + a * a; // |u|^2 with u = 1 + sigma + ia
   const re = -((1 - sigma) * (1 + sigma) + a * a) / norm; // -w = -(1 - sigma + ia) / u
   const im = -(2 * sigma * a) / norm;
   const radius = Math.hypot(re, im);
   const half = (df - 1) / 2;
-  let [sum, c, powerRe, powerIm, size] = [0, 1, 1, 0, 1];
+  let [sum, slopeRe, slopeIm] = [0, 0, 0]; // of c_k (-w)^k / k, and of c_k (-w)^(k - 1)
+  let [c, powerRe, powerIm, size] = [1, 1, 0, 1];
   for (let k = 1; k <= 20000; k += 1) {
     c *= (half - k + 1) / (half + k);
     size *= radius;
-    [powerRe, powerIm] = [powerRe * re - powerIm * im, powerRe * im + powerIm * re];
+    slopeRe += c * powerRe;
+    slopeIm += c * powerIm;
+    const next = powerRe * re - powerIm * im;
+    powerIm = powerRe * im + powerIm * re;
+    powerRe = next;
     sum += (c * powerRe) / k;
-    if (Math.abs(c) * size * Math.min(1, 1 / (k * (1 - radius))) < 1e-12) break; // a bound on all that is left out
+    if (Math.abs(c) * size * Math.min(1, 1 / (k * (1 - radius))) < 1e-12) break; // a bound on all that is left out of the sum
   }
-  return -Math.log(sigma) + (df + 1) * (0.5 * Math.log(norm / 4) - sum);
+  const [squareRe, squareIm] = [((1 + sigma) ** 2 - a * a) / norm ** 2, (-2 * (1 + sigma) * a) / norm ** 2]; // 1 / u^2
+  const [stepRe, stepIm] = [slopeRe * squareRe - slopeIm * squareIm, slopeRe * squareIm + slopeIm * squareRe];
+  return {
+    kl: -Math.log(sigma) + (df + 1) * (0.5 * Math.log(norm / 4) - sum),
+    dmu: ((df + 1) / Math.sqrt(df)) * (a / norm - 2 * sigma * stepIm),
+    dsigma: -1 / sigma + (df + 1) * ((1 + sigma) / norm - 2 * (stepRe - a * stepIm)),
+  };
+}
+
+function klStudent(mu, sigma, df) {
+  return klStudentAndGradient(mu, sigma, df).kl;
+}
+
+// Minus the score: how hard the prior pulls at z.
+function pull(df, z) {
+  return df === Infinity ? z : ((df + 1) * z) / (df + z * z);
 }
 
 // 1, 1.05, ..., 2, 2.1, ..., 5, 5.25, ..., 10, ...: round numbers, evenly spread on a log axis to the eye.
@@ -125,6 +145,15 @@ function studentDraws(seed, df) {
   };
 }
 
+// Draws of the standard density of a family. From one seed, all families divide or leave the same normal draws.
+function standardDraws(seed, df) {
+  if (df === Infinity) return generator(seed).normal;
+  const next = studentDraws(seed, df);
+  return () => next().t;
+}
+
 if (typeof module !== "undefined") {
-  module.exports = { logGamma, logDensity, klGaussian, klStudent, ladder, niceStep, tailTable, generator, studentDraws };
+  module.exports = {
+    logGamma, logDensity, klGaussian, klStudent, klStudentAndGradient, pull, ladder, niceStep, tailTable, generator, studentDraws, standardDraws,
+  };
 }

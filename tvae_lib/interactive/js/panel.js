@@ -17,7 +17,7 @@ function element(tag, attributes, ...children) {
 }
 
 // A slider over `values` and a box in which any number between the first and the last can be typed.
-// Calls onChange(value). Returns { node, set }.
+// Calls onChange(value). Returns { node, set, show }; show(value) moves the slider without a call.
 function control({ label, symbol, values, start, onChange, ends = values }) {
   const [low, high] = [values[0], values[values.length - 1]];
   const id = uniqueId("tvae");
@@ -25,11 +25,14 @@ function control({ label, symbol, values, start, onChange, ends = values }) {
   const box = element("input", { type: "number", min: low, max: high, step: "any", inputmode: "decimal", "aria-label": `${label}, exact value` });
   const nearest = (value) => values.reduce((best, v, i) => (Math.abs(v - value) < Math.abs(values[best] - value) ? i : best), 0);
   let current = start;
-  const set = (value, from) => {
+  const show = (value, from) => {
     current = value;
     if (from !== slider) slider.value = nearest(value);
     if (from !== box) box.value = value;
     slider.setAttribute("aria-valuetext", `${symbol} = ${value}`);
+  };
+  const set = (value, from) => {
+    show(value, from);
     onChange(value);
   };
   const typed = () => Number.parseFloat(box.value);
@@ -39,10 +42,8 @@ function control({ label, symbol, values, start, onChange, ends = values }) {
   const scale = element("div", { class: "tvae-ends", "aria-hidden": "true" });
   scale.append(element("span", {}, minus(ends[0])), element("span", {}, minus(ends[ends.length - 1])));
   const head = element("div", { class: "tvae-head" }, element("label", { for: id }, label), box);
-  slider.value = nearest(start);
-  box.value = start;
-  slider.setAttribute("aria-valuetext", `${symbol} = ${start}`);
-  return { node: element("div", { class: "tvae-control" }, head, slider, scale), set };
+  show(start);
+  return { node: element("div", { class: "tvae-control" }, head, slider, scale), set, show };
 }
 
 function minus(value) {
@@ -126,5 +127,67 @@ function announcer(region) {
   return (text) => {
     clearTimeout(timer);
     timer = setTimeout(() => (region.textContent = text), 400);
+  };
+}
+
+// A group of radio buttons; options: [[value, text or node], ...]. Returns { node, set }.
+function choices({ legend, options, start, onChange, className = "" }) {
+  const name = uniqueId("tvae-choice");
+  const inputs = options.map(([value]) => element("input", { type: "radio", name, value }));
+  const node = element("fieldset", { class: `tvae-choices ${className}` }, element("legend", {}, legend));
+  options.forEach(([value, content], i) => {
+    inputs[i].addEventListener("change", () => onChange(value));
+    node.append(element("label", {}, inputs[i], content));
+  });
+  const set = (wanted) => inputs.forEach((input, i) => (input.checked = options[i][0] === wanted));
+  set(start);
+  return { node, set };
+}
+
+function pushButton(text, onClick) {
+  const button = element("button", { type: "button" }, text);
+  button.addEventListener("click", onClick);
+  return button;
+}
+
+// Work of a generator function in slices of at most 12 ms between which the page can do other things; none while the tab is hidden.
+// draw(done) is called for a frame, about every `pause` ms and at the end. Returns { start(generator), busy(), times }.
+function slicer(root, draw, pause = 80) {
+  const { port1, port2 } = new MessageChannel();
+  let [work, queued, longest, drawn] = [null, false, 0, 0];
+  const times = []; // of the last slices, in ms
+  const again = () => {
+    if (queued || !work || document.hidden) return;
+    queued = true;
+    port2.postMessage(null);
+  };
+  port1.onmessage = () => {
+    queued = false;
+    if (!work || document.hidden || !root.isConnected) return;
+    const began = performance.now();
+    let [now, done] = [began, false];
+    do {
+      const before = now;
+      done = work.next().done;
+      now = performance.now();
+      longest = Math.max(0.9 * longest, now - before);
+    } while (!done && now - began + longest < 12);
+    times.push(now - began);
+    times.splice(0, times.length - 200);
+    if (done) work = null;
+    if (done || now - drawn > pause) {
+      drawn = now;
+      requestAnimationFrame(() => draw(done));
+    }
+    again();
+  };
+  document.addEventListener("visibilitychange", again);
+  return {
+    start(generator) {
+      work = generator;
+      again();
+    },
+    busy: () => work !== null,
+    times,
   };
 }
