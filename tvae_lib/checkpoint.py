@@ -14,7 +14,7 @@ from safetensors.numpy import save as to_bytes
 
 from tvae_lib.files import write_atomically
 from tvae_lib.inputs import check_dtype, check_family, said
-from tvae_lib.latent import Gaussian, StudentT
+from tvae_lib.latent import Apart, Gaussian, MultivariateT, Scaled, StudentT
 from tvae_lib.vae_numpy import VAE
 
 FORMAT = "tvae-1"
@@ -32,12 +32,30 @@ def _describe_family(family):
         if name.startswith("_"):
             continue
         try:
-            plain = json.loads(json.dumps(value, default=lambda array: array.tolist()))
+            plain = json.loads(json.dumps(value, default=_plain))
         except (AttributeError, TypeError):
             hint = "numbers, texts and arrays can be stored, and a name that begins with _ leaves it out"
             raise ValueError(f"the family's attribute {name} is a {type(value).__name__}: {hint}") from None
         config["df" if name == "df" else f"family.{name}"] = plain
     return config
+
+
+def _plain(value):
+    return _describe_family(value) if hasattr(value, "log_prob") else value.tolist()
+
+
+def _family(config, path):
+    """The family that a configuration describes, if it is one of `latent`."""
+    name = config["family"]
+    if name == "Gaussian":
+        return Gaussian()
+    if name in ("StudentT", "MultivariateT"):
+        return {"StudentT": StudentT, "MultivariateT": MultivariateT}[name](config["df"])
+    if name == "Apart":
+        return Apart(*(_family(config[f"family.{part}"], path) for part in ("encoder", "prior")))
+    if name == "Scaled":
+        return Scaled(_family(config["family.family"], path), config["family.scale"])
+    raise ValueError(f"{path} holds a model of the family {name!r}, not one of tvae_lib's: load(path, family={name}(...))")
 
 
 def differences(here, there):
@@ -117,22 +135,19 @@ def read(path):
 def load(path, backend="numpy", family=None):
     """Read a model, float32, for the back end "numpy" or "torch". Raises ValueError for anything but a file of `save`.
 
-    A file holds the name and the attributes of its family, and no code. Gaussian and StudentT are made from them. A family of
-    your own you pass, as in load(path, family=Laplace()); its class must have the stored name, its attributes the stored values.
+    A file holds the name and the attributes of its family, and no code. Those of `latent` are made from them. A family of your
+    own you pass, as in load(path, family=Laplace()); its class must have the stored name, its attributes the stored values.
     """
     if not isinstance(backend, str) or backend not in ("numpy", "torch"):
         raise ValueError(f'backend must be "numpy" or "torch", got {said(backend)}')
     config, params, _ = read(path)
-    name = config["family"]
     if family is not None:
         check_family(family)
         different = differences(_describe_family(family), {k: v for k, v in config.items() if k not in ("sizes", "kl")})
         if different:
             raise ValueError(f"{path} holds a model of another family: {json.dumps(different)}")
-    elif name not in ("Gaussian", "StudentT"):
-        raise ValueError(f"{path} holds a model of the family {name!r}, not one of tvae_lib's: load(path, family={name}(...))")
     else:
-        family = Gaussian() if name == "Gaussian" else StudentT(config["df"])
+        family = _family(config, path)
     if backend == "torch":
         from tvae_lib.vae_torch import VAE as TorchVAE
 

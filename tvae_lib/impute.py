@@ -16,6 +16,7 @@ from functools import wraps
 import numpy as np
 
 from tvae_lib.inputs import as_array, check_eps, generator, masked_images, real_array, whole
+from tvae_lib.latent import prior_of
 
 CHUNK = 500  # images at a time: small enough for the processor's cache, large enough for fast matrix products
 
@@ -84,7 +85,8 @@ def energy_and_grad(model, x, missing, z):
     Up to a constant it is minus the log of the posterior density of the code given the observed pixels alone.
     """
     cost, dz = (_numpy(part) for part in model.reconstruction_and_dz(x, z, missing))
-    return cost - model.family.log_prob(z).sum(axis=1), dz - model.family.score(z)
+    prior = prior_of(model.family)
+    return cost - prior.log_prob(z).sum(axis=1), dz - prior.score(z)
 
 
 @in_chunks
@@ -140,7 +142,7 @@ def importance_and_ess(model, x, missing, *, draws=30, seed=0, warm_up=5):
         z = mu + sigma * eps
         out = _numpy(model.decode(z))
         log_q = (model.family.log_prob(eps) - np.log(sigma)).sum(axis=1)
-        log_p = model.family.log_prob(z).sum(axis=1) - model.likelihood.cost_and_grad(out, x, missing)[0]
+        log_p = prior_of(model.family).log_prob(z).sum(axis=1) - model.likelihood.cost_and_grad(out, x, missing)[0]
         log_weight = log_p - log_q
         shrink = np.exp(largest - np.maximum(largest, log_weight))
         largest = np.maximum(largest, log_weight)

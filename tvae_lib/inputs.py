@@ -32,7 +32,14 @@ def real_array(name, value):
 
 def largest(dtype):
     """The largest number taken, 1e15 in float32 and 1e120 in float64: far from where squares and sums of them overflow."""
-    return np.float64(1e120 if dtype.itemsize >= 8 else 1e15)  # not a Python float, which float16 could not be compared with
+    return 1e120 if dtype.itemsize >= 8 else 1e15
+
+
+def within(array, limit):
+    """Whether nothing in an array or tensor is NaN or larger than the limit on either side of 0."""
+    if not hasattr(array, "detach"):
+        limit = np.float64(limit)  # which float16 can be compared with
+    return (abs(array) <= limit).all()  # a NaN fails the comparison
 
 
 def floating(name, value):
@@ -46,7 +53,7 @@ def finite(name, value, limit=None):
     """`value` as a floating-point array without NaN, and with nothing beyond `limit` (that of `largest`) on either side of 0."""
     array = floating(name, value)
     limit = limit or largest(array.dtype)
-    if not (np.abs(array) <= limit).all():  # a NaN fails the comparison
+    if not within(array, limit):
         raise ValueError(f"{name} must be finite and at most {limit:g} in size, got {_worst(array)}")
     return array
 
@@ -196,7 +203,7 @@ def check_codes(z, width, dtype):
 
 
 def _check_size(name, value, dtype):
-    if not (abs(value) <= largest(dtype)).all():
+    if not within(value, largest(dtype)):
         raise ValueError(f"{name} must be finite and at most {largest(dtype):g} in size in {dtype}, got more or NaN")
     return value
 
@@ -270,7 +277,7 @@ def check_code(mu, logvar):
         raise ValueError(f"mu and logvar must have the same shape, got {tuple(mu.shape)} and {tuple(logvar.shape)}")
     dtype = min(mu.dtype, logvar.dtype, key=lambda dtype: dtype.itemsize)
     most, most_logvar = largest(dtype), 600 if dtype.itemsize >= 8 else 80
-    if not ((abs(mu) <= most).all() and (abs(logvar) <= most_logvar).all()):  # a NaN fails both comparisons
+    if not (within(mu, most) and within(logvar, most_logvar)):
         limits = f"in {dtype} at most {most:g} and {most_logvar} in size"
         raise ValueError(f"mu and logvar must be finite, {limits}, got more or NaN")
     return mu, logvar

@@ -8,11 +8,13 @@ Any object with the methods `sample`, `log_prob` and `score` of the classes belo
 `kl_exact_and_grad`. The page "Add your own latent" writes one.
 """
 
+from functools import partial
+
 import numpy as np
 from scipy.special import betaln
 
 from tvae_lib import divergences
-from tvae_lib.inputs import check_code, check_df, checked, code, drawn_code
+from tvae_lib.inputs import check_code, check_df, check_family, checked, code, drawn_code, said
 
 
 @checked
@@ -84,9 +86,9 @@ def kl_sample_and_grad(family, mu, logvar, eps):
 
 def _kl_sample_and_grad(family, mu, logvar, eps):
     sigma_eps = np.exp(0.5 * logvar) * eps
-    z = mu + sigma_eps
-    kl = np.sum(family.log_prob(eps) - 0.5 * logvar - family.log_prob(z), axis=-1)
-    dmu = -family.score(z)
+    z, prior = mu + sigma_eps, prior_of(family)
+    kl = np.sum(family.log_prob(eps) - 0.5 * logvar - prior.log_prob(z), axis=-1)
+    dmu = -prior.score(z)
     return kl, dmu, 0.5 * (sigma_eps * dmu - 1)
 
 
@@ -97,7 +99,7 @@ def kl_exact(family, mu, logvar):
 
     Gaussian: the closed form. Student's t: the series derived in chapter 02, a finite sum for odd df. Its error is below 1e-8
     for df >= 2 and below 1e-6 for 1 <= df < 2 wherever |mu| <= 6 and 0.05 <= sigma <= 5, and far below for most.
-    Another family: its method `kl_exact_and_grad`; ValueError if it has none.
+    Another family: its method `kl_exact_and_grad`; ValueError if it has none. MultivariateT has one number per code: (B, 1).
 
     ValueError also if mu or logvar is NaN or too large (see `kl_sample`), and where 20,000 terms of the series do not suffice:
     sigma below 0.001 or above 1000, or for |mu| > sqrt(df) closer to 1, together with df < 1.3 or df > 2e7.
@@ -120,3 +122,109 @@ def kl_and_grad(family, kl, mu, logvar, eps):
         return _kl_sample_and_grad(family, mu, logvar, eps)
     kl, dmu, dlogvar = family.kl_exact_and_grad(mu, logvar)
     return kl.sum(axis=1), dmu, dlogvar
+
+
+# ---- rarely needed: families made of others, and one over whole codes
+
+
+def prior_of(family):
+    """The family of the prior: the family itself, unless encoder and prior are `Apart`."""
+    return getattr(family, "prior", family)
+
+
+class Apart:
+    """Encoder noise of one family and a prior of another, for example Apart(Gaussian(), StudentT(3)).
+
+    `sample`, `log_prob` and `score` are the encoder's; `prior_of` gives the prior. There is an exact KL between Gaussian and
+    StudentT in any combination but StudentT(df) to Gaussian with df <= 2, where it is infinite.
+    """
+
+    def __init__(self, encoder, prior):
+        self.encoder, self.prior = check_family(encoder), check_family(prior)
+
+    def sample(self, rng, shape):
+        return self.encoder.sample(rng, shape)
+
+    def log_prob(self, z):
+        return self.encoder.log_prob(z)
+
+    def score(self, z):
+        return self.encoder.score(z)
+
+    @property
+    def kl_exact_and_grad(self):
+        """A function of mu and logvar, as that of the families."""
+        q, p = self.encoder, self.prior
+        kinds = type(q), type(p)
+        if kinds == (Gaussian, Gaussian) or (kinds == (StudentT, StudentT) and q.df == p.df):
+            return q.kl_exact_and_grad
+        if kinds == (Gaussian, StudentT):
+            return partial(divergences.t_from_gaussian, p.df)
+        if kinds == (StudentT, Gaussian) and q.df > 2:
+            return partial(divergences.gaussian_from_t, q.df)
+        if kinds == (StudentT, StudentT):
+            return partial(divergences.t_from_t, p.df, q.df)
+        raise AttributeError(f"there is no exact KL from {q} to {p}")
+
+    def __repr__(self):
+        return f"Apart({self.encoder!r}, {self.prior!r})"
+
+
+class Scaled:
+    """A family whose standard density is another's, made `scale` times as wide: Scaled(StudentT(3), 3**-0.5) has variance 1."""
+
+    def __init__(self, family, scale):
+        self.family, self.scale = check_family(family), float(scale)
+        if not 1e-6 <= self.scale <= 1e6:
+            raise ValueError(f"scale must be a number from 1e-6 to 1e6, got {said(scale)}")
+
+    def sample(self, rng, shape):
+        return self.scale * self.family.sample(rng, shape)
+
+    def log_prob(self, z):
+        return self.family.log_prob(z / self.scale) - np.log(self.scale)
+
+    def score(self, z):
+        return self.family.score(z / self.scale) / self.scale
+
+    @property
+    def kl_exact_and_grad(self):
+        """A function of mu and logvar, if the other family has one: measured in units of `scale`, only mu changes."""
+        exact = self.family.kl_exact_and_grad
+
+        def scaled(mu, logvar):
+            kl, dmu, dlogvar = exact(mu / self.scale, logvar)
+            return kl, dmu / self.scale, dlogvar
+
+        return scaled
+
+    def __repr__(self):
+        return f"Scaled({self.family!r}, {self.scale:g})"
+
+
+@checked
+class MultivariateT:
+    """A t over whole codes: d normal numbers divided by one and the same square root of chi-square / df.
+
+    Arrays are (..., d). `log_prob` gives the log density of each coordinate given those before it, so that the sum over the last
+    axis is that of the code, as with the other families. `kl_exact_and_grad` gives the KL of a code, (B, 1).
+    """
+
+    def __init__(self, df):
+        self.df = check_df(df)
+
+    def sample(self, rng, shape):
+        eps = rng.standard_normal(shape)
+        return eps / np.sqrt(rng.chisquare(self.df, (*eps.shape[:-1], 1)) / self.df)
+
+    def log_prob(self, z):
+        return divergences.multivariate_t_log_prob(self.df, z)
+
+    def score(self, z):
+        return -(self.df + z.shape[-1]) * z / (self.df + np.sum(z**2, axis=-1, keepdims=True))
+
+    def kl_exact_and_grad(self, mu, logvar):
+        return divergences.multivariate_t(self.df, mu, logvar)
+
+    def __repr__(self):
+        return f"MultivariateT(df={self.df:g})"

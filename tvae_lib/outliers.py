@@ -6,7 +6,7 @@ from scipy.special import logsumexp
 from tvae_lib.data.unusual import unusual_images
 from tvae_lib.impute import noise
 from tvae_lib.inputs import finite, generator, images, whole
-from tvae_lib.latent import kl_exact
+from tvae_lib.latent import kl_exact, prior_of
 from tvae_lib.likelihood import bernoulli_loss
 
 __all__ = ["auc", "unusual_images", "unusualness"]
@@ -35,7 +35,7 @@ def unusualness(model, x, draws=64, seed=0):
             z = mu + np.exp(0.5 * logvar) * eps
             costs.append(bernoulli_loss(model.decode(z), x[rows])[0])
             log_q = model.family.log_prob(eps) - 0.5 * logvar
-            log_weights.append((model.family.log_prob(z) - log_q).sum(axis=1) - costs[-1])
+            log_weights.append((prior_of(model.family).log_prob(z) - log_q).sum(axis=1) - costs[-1])
         scores["reconstruction"][rows] = np.mean(costs, axis=0)
         scores["negative_elbo"][rows] = -np.mean(log_weights, axis=0)
         if hasattr(model.family, "kl_exact_and_grad"):

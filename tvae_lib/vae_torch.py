@@ -49,7 +49,8 @@ class VAE(nn.Module):
         if isinstance(array, np.ndarray) and not (array.flags.carray and array.dtype in (np.float32, np.float64)):
             array = np.array(array, np.float64)  # PyTorch shares no memory that is read-only, reversed or of other numbers
         weight = self.encoder[0].weight
-        return torch.as_tensor(array, dtype=weight.dtype, device=weight.device)
+        tensor = torch.as_tensor(array, dtype=weight.dtype, device=weight.device)
+        return tensor.clone() if tensor.is_inference() and not torch.is_inference_mode_enabled() else tensor
 
     def _images(self, x):
         return self._tensor(inputs.check_images(inputs.tensor_or_real("images", x), self.sizes[0]))
@@ -88,12 +89,13 @@ class VAE(nn.Module):
 
         FloatingPointError if the weights have diverged so far that mu, logvar or z are NaN or too large for the KL.
         """
-        x, eps = self._batch(x, eps)
-        mu, logvar = inputs.check_encoded(self.run("encoder", x)).chunk(2, dim=1)
-        logits = self.run("decoder", mu + torch.exp(0.5 * logvar) * eps)
+        dtype = self.encoder[0].weight.dtype
+        x, eps = map(single, self._batch(x, eps))
+        mu, logvar = single(inputs.check_encoded(self.run("encoder", x.to(dtype)))).chunk(2, dim=1)
+        logits = self.run("decoder", (mu + torch.exp(0.5 * logvar) * eps).to(dtype))
         with inputs.blame_the_weights():
             kl = kl_exact(self.family, mu, logvar).sum(dim=1) if self.kl == "exact" else kl_sample(self.family, mu, logvar, eps)
-        reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=1)
+        reconstruction = F.binary_cross_entropy_with_logits(single(logits), x, reduction="none").sum(dim=1)
         return Loss(reconstruction, kl)
 
     forward = loss  # so that model(x, eps) and torch.compile(model) mean what a PyTorch user expects
@@ -101,7 +103,7 @@ class VAE(nn.Module):
     def loss_and_grad(self, x, eps):
         """The loss and the gradient of its batch mean (`loss.total`) for every parameter, a dict like `params`."""
         names, params = zip(*self.named_parameters(), strict=True)
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
             loss = self.loss(x, eps)
             grads = torch.autograd.grad(loss.total, params)
         return Loss(loss.reconstruction.detach(), loss.kl.detach()), dict(zip(names, grads, strict=True))
@@ -111,9 +113,9 @@ class VAE(nn.Module):
 
         Pixels marked in `missing`, bool (B, 784), are left out.
         """
-        x, z = self._images(x), self._codes(z).detach().requires_grad_()
-        inputs.check_pairs(x, z)
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
+            x, z = self._images(x), self._codes(z).detach().requires_grad_()
+            inputs.check_pairs(x, z)
             pixels = F.binary_cross_entropy_with_logits(self.decode(z), x, reduction="none")
             if missing is not None:
                 missing = torch.tensor(inputs.check_mask(missing, x.shape), device=pixels.device)
@@ -121,3 +123,8 @@ class VAE(nn.Module):
             cost = pixels.sum(dim=1)
             (dz,) = torch.autograd.grad(cost.sum(), z)
         return cost.detach(), dz
+
+
+def single(tensor):
+    """At least single precision: half is enough for matrix products, not for a loss."""
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
