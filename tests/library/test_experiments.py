@@ -312,6 +312,13 @@ def test_baselines_are_scored_once(few_images, tmp_path, monkeypatch):
     missing = experiments.test_masks(1, 60)["squares"]
     stored = table.set_index(["metric", "mask", "method"]).value
     assert stored["mse_missing", "squares", "zero"] == pytest.approx(np.mean(few_images.test[missing] ** 2), rel=1e-5)
+    monkeypatch.setitem(scoring.BASELINES, "white", lambda train, test, missing: np.ones_like(test))  # only what is new
+    first = results.read_record(path)
+    assert experiments.execute_baselines(1, tmp_path) == path
+    second = results.read_record(path)
+    assert second["scores"][: len(first["scores"])] == first["scores"]
+    assert {row[2] for row in second["scores"][len(first["scores"]) :]} == {"white"}
+    assert second["provenance"]["methods"] == ["white"] and second["provenance"]["before"] == first["provenance"]
     monkeypatch.setattr(scoring, "score_baselines", None)
     assert experiments.execute_baselines(1, tmp_path) == path
 

@@ -128,7 +128,7 @@ def _free_line(folder):
 
 
 def execute_baselines(seed, results=RESULTS):
-    """Score the baselines on the masks of one seed, unless that is done.
+    """Score the baselines on the masks of one seed; those that have scores are left alone.
 
     Returns the path of the file, or None if another process is scoring them at the moment.
     """
@@ -138,12 +138,15 @@ def execute_baselines(seed, results=RESULTS):
             locks.enter_context(FileLock(Path(results) / "work" / f"{path.stem}.lock", timeout=0))
         except Timeout:
             return None
-        if path.exists():
-            return path
-        remove_leftovers(path)
-        data = load_mnist()
-        scores = scoring.score_baselines(seed, data.train, data.test)
-        write_record(path, {"seed": seed, "baselines": True, "provenance": provenance(), "scores": scores})
+        record = read_record(path) if path.exists() else {"seed": seed, "baselines": True, "provenance": None, "scores": []}
+        new = [name for name in scoring.BASELINES if name not in {method for _, _, method, _ in record["scores"]}]
+        if new:
+            remove_leftovers(path)
+            data = load_mnist()
+            record["scores"] += scoring.score_baselines(seed, data.train, data.test, new)
+            # Where the new scores are from, and inside of it where the older ones are.
+            record["provenance"] = {**provenance(), "methods": new, "before": record["provenance"]}
+            write_record(path, record)
     return path
 
 

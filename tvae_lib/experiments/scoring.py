@@ -14,9 +14,12 @@ METHODS = (impute.single_pass, impute.pseudo_gibbs, impute.importance, impute.la
 BASELINES = {
     "zero": baselines.zero,
     "mean": baselines.mean,
+    "blur0.5": partial(baselines.blur, width=0.5),  # the best width on validation images with scattered pixels missing
+    "blur0.8": partial(baselines.blur, width=0.8),  # the best with squares missing
     "pca10": partial(baselines.principal_components, components=10),  # as many numbers as a code has
     "pca60": partial(baselines.principal_components, components=60),  # the best on validation images with squares missing
     "pca120": partial(baselines.principal_components, components=120),  # better still on scattered pixels
+    "conditional": partial(baselines.conditional_mean, ridge=1e-4),  # on validation images all ridges up to this are as good
     "knn10": partial(baselines.nearest_neighbours, k=10),  # the best k on validation images
 }
 BASELINE_SEEDS = 3  # masks are all that differs between seeds, and 7,840,000 pixels leave them little room
@@ -109,12 +112,12 @@ def score_known_digits(run, model, mnist):
     return rows + score_outliers(model, run.seed, test[known][:2000], test[~known][:2000])
 
 
-def score_baselines(seed, train, test):
-    """The same scores for the methods of `baselines` on the masks of a seed."""
+def score_baselines(seed, train, test, names):
+    """The same scores for some of the methods in `BASELINES`, given by their names, on the masks of a seed."""
     rows = []
     for mask, missing in test_masks(seed, len(test)).items():
-        for name, method in BASELINES.items():
-            rows += _score_prediction(test, missing, method(train, test, missing), mask, name)
+        for name in names:
+            rows += _score_prediction(test, missing, BASELINES[name](train, test, missing), mask, name)
     return _floats(rows)
 
 
