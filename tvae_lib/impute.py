@@ -1,13 +1,14 @@
 """Fill in missing pixels with a trained model of either back end.
 
-Every method takes images x (n, 784), a mask `missing` (bool, True = missing) and a seed, and returns predicted pixel
-probabilities for ALL pixels, (n, 784); `fill` then keeps the observed ones. Values of x under the mask are never looked at.
+Every method takes images x (n, D), a mask `missing` (bool, True = missing) and a seed, and returns the predicted mean of ALL
+pixels, (n, D); `fill` then keeps the observed ones. Values of x under the mask are never looked at. With code=True it returns,
+in place of the mean, the one code (n, d) at which it ended, of which `completions` makes several completed images.
 
 Cost is counted in passes: one encoding and one decoding. A decoding with its gradient for the code multiplies as many
 matrices, so it counts as one pass too. With draws=30 every method takes 30 passes, save `single_pass`, which has no use for
 more than 15.5.
 
-ValueError unless x is (n, 784) with observed pixels in [0, 1], the mask bool of that shape, draws a whole number, 1 or more (and
+ValueError unless x is (n, D) with observed pixels in [0, 1], the mask bool of that shape, draws a whole number, 1 or more (and
 warm_up, 0 or more), and seed a whole number, 0 or more, or a np.random.Generator.
 """
 
@@ -15,7 +16,7 @@ from functools import wraps
 
 import numpy as np
 
-from tvae_lib.inputs import as_array, check_eps, generator, masked_images, real_array, whole
+from tvae_lib.inputs import as_array, check_eps, generator, masked_images, real_array, switch, whole
 from tvae_lib.latent import prior_of
 
 CHUNK = 500  # images at a time: small enough for the processor's cache, large enough for fast matrix products
@@ -28,8 +29,8 @@ def in_chunks(method):
     def whole_set(model, x, missing, *, draws=30, seed=0, **options):
         x, missing = masked_images(x, missing, model.sizes[0])
         whole("draws", draws, 1)
-        for name, value in options.items():  # warm_up, where there is one
-            whole(name, value)
+        for name, value in options.items():
+            whole(name, value) if name == "warm_up" else switch(name, value)
         options.update(draws=draws, seed=generator(seed))
         parts = []
         for start in range(0, max(len(x), 1), CHUNK):
@@ -63,12 +64,20 @@ def noise(model, mu, rng):
     return check_eps(model.family.sample(rng, mu.shape), mu.shape, mu.dtype).astype(mu.dtype)
 
 
-def feed_back(model, image, missing, rng):
-    """One pass: encode the image, draw a code, decode it, and replace the missing pixels, in place. Returns the decoded image."""
+def feed_back(model, image, missing, rng, feed_draws=False):
+    """One pass: encode the image, draw a code, decode it, and replace the missing pixels, in place. Returns code and mean image.
+
+    What replaces them is their mean, or with feed_draws one draw of them.
+    """
     mu, sigma = encode(model, image)
-    prediction = decode(model, mu + sigma * noise(model, mu, rng))
-    np.copyto(image, prediction, where=missing)
-    return prediction
+    z = mu + sigma * noise(model, mu, rng)
+    out = _numpy(model.decode(z))
+    if feed_draws:
+        np.copyto(image, model.likelihood.sample(out, rng), where=missing)
+    prediction = model.likelihood.mean(out, out=out)
+    if not feed_draws:
+        np.copyto(image, prediction, where=missing)
+    return z, prediction
 
 
 def warmed_up(model, x, missing, passes, rng):
@@ -77,6 +86,13 @@ def warmed_up(model, x, missing, passes, rng):
     for _ in range(passes):
         feed_back(model, image, missing, rng)
     return encode(model, image)
+
+
+def log_weight(model, x, missing, z, eps, sigma, out):
+    """log p(x_observed | z) p(z) / q(z), up to a constant, of codes z = mu + sigma * eps that decode to `out`: (n,)."""
+    log_q = (model.family.log_prob(eps) - np.log(sigma)).sum(axis=1)
+    log_p = prior_of(model.family).log_prob(z).sum(axis=1) - model.likelihood.cost_and_grad(out, x, missing)[0]
+    return log_p - log_q
 
 
 def energy_and_grad(model, x, missing, z):
@@ -90,75 +106,122 @@ def energy_and_grad(model, x, missing, z):
 
 
 @in_chunks
-def single_pass(model, x, missing, *, draws=30, seed=0):
+def single_pass(model, x, missing, *, draws=30, seed=0, code=False):
     """The source project's method: encode the image with zeros where pixels are missing, average the decodings of `draws` codes.
 
-    Returns (n, 784). Cost: `draws` decodings and, since the encoder always sees the same image, one encoding.
+    Returns (n, D). Cost: `draws` decodings and, since the encoder always sees the same image, one encoding.
     """
     rng = generator(seed)
     mu, sigma = encode(model, x)
+    if code:
+        return mu + sigma * noise(model, mu, rng)
     return sum(decode(model, mu + sigma * noise(model, mu, rng)) for _ in range(draws)) / draws
 
 
 @in_chunks
-def pseudo_gibbs(model, x, missing, *, draws=30, seed=0):
+def pseudo_gibbs(model, x, missing, *, draws=30, seed=0, feed_draws=False, code=False):
     """Feed the filled-in image back to the encoder, `draws` times (Rezende et al. 2014, appendix F).
 
-    Each pass encodes the current image, draws one code, and replaces the missing pixels by the decoded probabilities.
+    Each pass encodes the current image, draws one code, and replaces the missing pixels by their decoded means. That has no
+    p(x_missing | x_observed) as its target, even if the encoder is perfect: with feed_draws=True the pixels are drawn, and it has
+    (the pseudo-Gibbs sampler of Mattei and Frellsen 2018; `metropolis` is right for any encoder).
     The prediction is the average over the second half of the passes, when the encoder no longer sees the zeros of the start.
-    Returns (n, 784). Cost: `draws` encodings and decodings.
+    Returns (n, D). Cost: `draws` encodings and decodings.
     """
     rng, image = generator(seed), x.copy()
-    passes = (feed_back(model, image, missing, rng) for _ in range(draws))
-    kept = draws - draws // 2
-    return sum(prediction for i, prediction in enumerate(passes) if i >= draws - kept) / kept
+    kept, prediction = draws - draws // 2, 0
+    for i in range(draws):
+        z, decoded = feed_back(model, image, missing, rng, feed_draws)
+        if i >= draws - kept:
+            prediction = prediction + decoded
+    return z if code else prediction / kept
 
 
-def importance(model, x, missing, *, draws=30, seed=0, warm_up=5):
-    """The average decoding of the encoder's codes, each weighted by how well it explains the observed pixels.
-
-    See `importance_and_ess`, of which this is the first result, (n, 784).
-    """
-    return importance_and_ess(model, x, missing, draws=draws, seed=seed, warm_up=warm_up)[0]
+def metropolis(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
+    """Feeding back draws, with each new code accepted or refused: the first result of `metropolis_and_acceptance`, (n, D)."""
+    return metropolis_and_acceptance(model, x, missing, draws=draws, seed=seed, warm_up=warm_up, code=code)[0]
 
 
 @in_chunks
-def importance_and_ess(model, x, missing, *, draws=30, seed=0, warm_up=5):
+def metropolis_and_acceptance(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
+    """Metropolis within Gibbs (Mattei and Frellsen 2018): pseudo-Gibbs made exact, and the share of codes that were accepted.
+
+    After `warm_up` passes of feeding back (fewer if draws is smaller) each pass proposes a code from the encoder, keeps the last
+    one instead if a Metropolis test says so, and draws the missing pixels anew from the code's decoding. The stationary
+    distribution is p(z, x_missing | x_observed). The mean images of the second half are averaged.
+    Returns them (n, D), and the share (n,). Cost: `draws` passes.
+    """
+    rng, warm_up, image = generator(seed), min(warm_up, draws - 1), x.copy()
+    for _ in range(warm_up):
+        feed_back(model, image, missing, rng, feed_draws=True)
+    z, steps = None, draws - warm_up
+    prediction, share = np.zeros(x.shape, np.float32), np.zeros(len(x))
+    for step in range(steps):
+        mu, sigma = encode(model, image)
+        eps = noise(model, mu, rng)
+        proposal = mu + sigma * eps
+        new = _numpy(model.decode(proposal))
+        if z is None:
+            z, out = proposal, new
+        else:
+            forth = log_weight(model, image, None, proposal, eps, sigma, new)
+            back = log_weight(model, image, None, z, (z - mu) / sigma, sigma, out)
+            accepted = (np.log1p(-rng.random(len(z))) < forth - back)[:, None]
+            z, out = np.where(accepted, proposal, z), np.where(accepted, new, out)
+            share += accepted[:, 0]
+        np.copyto(image, model.likelihood.sample(out, rng), where=missing)
+        if step >= steps // 2:
+            prediction += model.likelihood.mean(out)
+    return z if code else prediction / (steps - steps // 2), share / max(steps - 1, 1)
+
+
+def importance(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
+    """The average decoding of the encoder's codes, each weighted by how well it explains the observed pixels.
+
+    See `importance_and_ess`, of which this is the first result, (n, D).
+    """
+    return importance_and_ess(model, x, missing, draws=draws, seed=seed, warm_up=warm_up, code=code)[0]
+
+
+@in_chunks
+def importance_and_ess(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
     """Self-normalised importance sampling (Mattei and Frellsen 2019), and how many of its draws really count.
 
     After `warm_up` passes of feeding back (fewer if draws is smaller) codes z are drawn from the encoder q(z | filled image). The
     weight of each is p(x_observed | z) p(z) / q(z | filled image), divided by the sum of the weights.
 
-    Returns the prediction (n, 784) and the effective sample size 1 / sum(weight^2) of each image (n,), between 1 and the
-    number of codes. Cost: `draws` passes, most of them spent on 2 (draws - warm_up) - 1 decodings.
+    Returns the prediction (n, D) and the effective sample size 1 / sum(weight^2) of each image (n,), between 1 and the
+    number of codes. With code=True one of the codes, drawn with its weight as probability, is the first result.
+    Cost: `draws` passes, most of them spent on 2 (draws - warm_up) - 1 decodings.
     """
     rng, warm_up = generator(seed), min(warm_up, draws - 1)
     mu, sigma = warmed_up(model, x, missing, warm_up, rng)
     prediction = np.zeros(x.shape, np.float32)
     # Weights are kept relative to the largest one so far: their logarithms go down to minus hundreds.
-    largest, total, squares = np.full(len(x), -np.inf), 0, 0
+    largest, total, squares, held = np.full(len(x), -np.inf), 0, 0, mu
     for _ in range(2 * (draws - warm_up) - 1):
         eps = noise(model, mu, rng)
         z = mu + sigma * eps
         out = _numpy(model.decode(z))
-        log_q = (model.family.log_prob(eps) - np.log(sigma)).sum(axis=1)
-        log_p = prior_of(model.family).log_prob(z).sum(axis=1) - model.likelihood.cost_and_grad(out, x, missing)[0]
-        log_weight = log_p - log_q
-        shrink = np.exp(largest - np.maximum(largest, log_weight))
-        largest = np.maximum(largest, log_weight)
-        weight = np.exp(log_weight - largest)
+        new = log_weight(model, x, missing, z, eps, sigma, out)
+        shrink = np.exp(largest - np.maximum(largest, new))
+        largest = np.maximum(largest, new)
+        weight = np.exp(new - largest)
         total, squares = total * shrink + weight, squares * shrink**2 + weight**2
+        if code:  # each code takes the place of the one held so far with a probability of its share of the total
+            held = np.where((rng.random(len(x)) * total < weight)[:, None], z, held)
+            continue
         prediction *= shrink[:, None]
         prediction += weight[:, None] * model.likelihood.mean(out, out=out)
-    return prediction / total[:, None], total**2 / squares
+    return held if code else prediction / total[:, None], total**2 / squares
 
 
 @in_chunks
-def latent_map(model, x, missing, *, draws=30, seed=0, warm_up=5):
+def latent_map(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
     """Decode the most probable code given the observed pixels: the z that maximises p(x_observed | z) p(z).
 
     After `warm_up` passes of feeding back (fewer if draws is smaller) z starts at the encoder's mu and follows the gradient: Adam
-    (Kingma and Ba 2015) with steps that shrink linearly from 0.2 to 0. Returns (n, 784). Cost: `draws` passes.
+    (Kingma and Ba 2015) with steps that shrink linearly from 0.2 to 0. Returns (n, D). Cost: `draws` passes.
     """
     warm_up = min(warm_up, draws - 1)
     steps = draws - warm_up - 1
@@ -170,24 +233,32 @@ def latent_map(model, x, missing, *, draws=30, seed=0, warm_up=5):
         square += 0.05 * (dz**2 - square)
         unbiased = np.sqrt(square / (1 - 0.95 ** (step + 1))) + 1e-8
         z = z - 0.2 * (1 - step / steps) * mean / (1 - 0.8 ** (step + 1)) / unbiased
-    return decode(model, z)
+    return z if code else decode(model, z)
+
+
+def langevin(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
+    """The posterior mean of the image given the observed pixels, from a Markov chain on the code of each image.
+
+    See `langevin_and_acceptance`, of which this is the first result, (n, D).
+    """
+    return langevin_and_acceptance(model, x, missing, draws=draws, seed=seed, warm_up=warm_up, code=code)[0]
 
 
 @in_chunks
-def langevin(model, x, missing, *, draws=30, seed=0, warm_up=5):
-    """The posterior mean of the image given the observed pixels, from a Markov chain on the code of each image.
+def langevin_and_acceptance(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
+    """Langevin moves with a Metropolis test on the code of each image, and the share of moves that were accepted.
 
     After `warm_up` passes of feeding back (fewer if draws is smaller) the chain starts at the encoder's mu. Each move goes down
     the gradient and adds noise, with the encoder's sigma as step size in each coordinate; a Metropolis test accepts or refuses
     it, which makes the posterior the chain's stationary distribution (MALA, Roberts and Tweedie 1996). The decodings of its
     second half are averaged.
-    Returns (n, 784). Cost: `draws` passes, to within two.
+    Returns the mean (n, D), and the share (n,). Cost: `draws` passes, to within two.
     """
     rng, warm_up = generator(seed), min(warm_up, draws - 1)
     kept = max(1, 2 * (draws - warm_up) // 5)  # each kept state costs two gradients, its own and a discarded one, and a decoding
     z, sigma = warmed_up(model, x, missing, warm_up, rng)
     energy, dz = energy_and_grad(model, x, missing, z)
-    prediction = np.zeros(x.shape, np.float32)
+    prediction, share = np.zeros(x.shape, np.float32), np.zeros(len(x))
     for move in range(1, 2 * kept):
         eta = rng.standard_normal(z.shape, np.float32)
         proposal = z - 0.5 * sigma**2 * dz + sigma * eta
@@ -198,13 +269,28 @@ def langevin(model, x, missing, *, draws=30, seed=0, warm_up=5):
         z = np.where(accepted[:, None], proposal, z)
         dz = np.where(accepted[:, None], new_dz, dz)
         energy = np.where(accepted, new_energy, energy)
-        if move >= kept:
+        share += accepted
+        if move >= kept and not code:
             prediction += decode(model, z)
-    return prediction / kept
+    return z if code else prediction / kept, share / (2 * kept - 1)
+
+
+def completions(model, x, missing, *, method=langevin, copies=5, draws=30, seed=0, **options):
+    """Several completed images (copies, n, D), for multiple imputation (Rubin 1987): they differ as much as the model is unsure.
+
+    For each of them `method` runs afresh and ends at a code, and the missing pixels are drawn from its decoding. A pixel of a
+    Bernoulli decoder is drawn black or white. `options` go to the method. Cost: copies times that of the method.
+    """
+    rng, copies = generator(seed), whole("copies", copies, 1)
+    images = []
+    for _ in range(copies):
+        z = method(model, x, missing, draws=draws, seed=rng, code=True, **options)
+        images.append(fill(x, missing, model.likelihood.sample(_numpy(model.decode(z)), rng)))
+    return np.stack(images)
 
 
 def fill(x, missing, prediction):
-    """The images with only their missing pixels replaced by the prediction, (n, 784).
+    """The images with only their missing pixels replaced by the prediction, (n, D).
 
     ValueError unless all three have one shape, missing is bool, and the pixels that are kept are finite.
     """

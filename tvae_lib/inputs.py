@@ -77,6 +77,13 @@ def rate(lr):
     return float(lr)
 
 
+def switch(name, value):
+    """`value`, True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {said(value)}")
+    return bool(value)
+
+
 def check_rng(rng):
     """Raise ValueError unless rng is a NumPy generator."""
     if not isinstance(rng, np.random.Generator):

@@ -23,6 +23,10 @@ class Bernoulli:
         """The probability of white of each pixel, of the shape of the logits."""
         return sigmoid(logits, out)
 
+    def sample(self, logits, rng):
+        """One draw of each pixel, 0 or 1, of the shape and precision of the logits."""
+        return (rng.random(logits.shape, logits.dtype) < sigmoid(logits)).astype(logits.dtype)
+
 
 def cost_and_probabilities(logits, x):
     """Each pixel costs log(1 + e^l) - x l. To avoid overflow, log(1 + e^l) is computed as max(l, 0) + log(1 + e^-|l|)."""

@@ -4,9 +4,11 @@ ValueError unless both arrays have one shape, with at least one pixel, and hold 
 leave [0, 1] a little.
 """
 
+import numbers
+
 import numpy as np
 
-from tvae_lib.inputs import check_image_shape, check_mask, finite
+from tvae_lib.inputs import check_image_shape, check_mask, finite, said
 
 
 def _pair(x, prediction):
@@ -31,6 +33,25 @@ def mse_missing(x, prediction, missing):
     if not missing.any():
         raise ValueError("missing marks no pixel, so there is nothing to score")
     return float(np.mean(np.square(x - prediction)[missing], dtype=np.float64))
+
+
+def coverage(x, completions, missing, level=0.9):
+    """The share of missing pixels that lie in their predictive interval of the given level: of `level` itself if all is well.
+
+    completions: (k, n, D), k completed images for each of the n true ones, as `impute.completions` gives them. A pixel's interval
+    goes from one quantile of its k draws to another, such that one more draw of the same kind would fall in between with
+    probability `level` (if no two are equal). For 0.5 and 0.9 take k = 19: from the 5th to the 15th, from the 1st to the 19th.
+    """
+    x, completions = finite("the truth", x, limit=1e6), finite("completions", completions, limit=1e6)
+    missing = check_mask(missing, x.shape)
+    if completions.ndim != x.ndim + 1 or completions.shape[1:] != x.shape or not len(completions):
+        raise ValueError(f"completions must have shape (k, {', '.join(map(str, x.shape))}), got {completions.shape}")
+    if not missing.any():
+        raise ValueError("missing marks no pixel, so there is nothing to score")
+    if not isinstance(level, numbers.Real) or not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {said(level)}")
+    low, high = np.quantile(completions[:, missing], [(1 - level) / 2, (1 + level) / 2], axis=0, method="weibull")
+    return float(np.mean((low <= x[missing]) & (x[missing] <= high)))
 
 
 def ssim_global(x, prediction):

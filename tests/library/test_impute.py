@@ -12,7 +12,7 @@ from tvae_lib.latent import Gaussian, StudentT
 from tvae_lib.train import fit
 from tvae_lib.vae_numpy import VAE
 
-METHODS = [impute.single_pass, impute.pseudo_gibbs, impute.importance, impute.latent_map, impute.langevin]
+METHODS = [impute.single_pass, impute.pseudo_gibbs, impute.metropolis, impute.importance, impute.latent_map, impute.langevin]
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
 SIZES = (784, 12, 3)
 
@@ -229,7 +229,7 @@ def count_passes(model, monkeypatch):
 @pytest.mark.parametrize("draws, warm_up", [(30, 5), (30, 0), (8, 5), (101, 20)])
 def test_cost_is_what_the_docstring_says(model, masked, monkeypatch, method, draws, warm_up):
     passes = count_passes(model, monkeypatch)
-    options = {"warm_up": warm_up} if method in (impute.importance, impute.latent_map, impute.langevin) else {}
+    options = {} if method in (impute.single_pass, impute.pseudo_gibbs) else {"warm_up": warm_up}
     method(model, *masked, draws=draws, **options)
     cost = sum(passes) / len(masked[0])
     allowed = {"single_pass": ((draws + 1) / 2,) * 2, "langevin": (draws - 1, draws + 1)}
@@ -238,7 +238,7 @@ def test_cost_is_what_the_docstring_says(model, masked, monkeypatch, method, dra
 
 
 def test_warm_up_shows_and_is_checked(model, masked, refuses):
-    for method in (impute.importance, impute.latent_map, impute.langevin):
+    for method in (impute.metropolis, impute.importance, impute.latent_map, impute.langevin):
         with_it, without = (method(model, *masked, draws=8, warm_up=passes) for passes in (4, 0))
         assert np.abs(with_it - without).max() > 1e-4
         np.testing.assert_array_equal(method(model, *masked, draws=3, warm_up=9), method(model, *masked, draws=3, warm_up=2))
@@ -339,8 +339,115 @@ def test_langevin_is_the_naive_chain(narrow_model, draws, warm_up):
         states.append(expit(model.decode(z)))
     assert draws < 40 or 0.2 < np.mean(accepted) < 0.98  # both happen
     kept = states[len(states) // 2 :]
-    prediction = impute.langevin(model, x, missing, draws=draws, warm_up=warm_up, seed=4)
+    prediction, share = impute.langevin_and_acceptance(model, x, missing, draws=draws, warm_up=warm_up, seed=4)
     np.testing.assert_allclose(prediction, np.mean(kept, axis=0), atol=1e-5)
+    np.testing.assert_allclose(share, np.mean(accepted, axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("draws, warm_up", [(40, 0), (40, 3), (3, 9)])
+def test_metropolis_is_the_naive_chain(narrow_model, draws, warm_up):
+    """Each image by itself, the densities of whole images from SciPy."""
+    model, x, missing = narrow_model
+    model.params["decoder.1.weight"] *= 0.2  # or hardly any code would be accepted
+    rng, passes = np.random.default_rng(4), min(warm_up, draws - 1)
+    prior = stats.norm() if isinstance(model.family, Gaussian) else stats.t(model.family.df)
+    image, nothing = np.where(missing, 0, x), np.zeros(784, bool)
+    black_or_white = lambda z: rng.random(x.shape) < expit(model.decode(z))
+    for _ in range(passes):
+        mu, logvar = model.encode(image)
+        image = np.where(missing, black_or_white(mu + np.exp(logvar / 2) * model.family.sample(rng, mu.shape)), image)
+    z, means, accepted = None, [], []
+    for _ in range(draws - passes):
+        mu, logvar = model.encode(image)
+        sigma = np.exp(logvar / 2)
+        proposal = mu + sigma * model.family.sample(rng, mu.shape)
+        log_weight = lambda z, mu=mu, sigma=sigma, image=image: np.array(
+            [
+                log_joint(model, image[i], nothing, z[i : i + 1])[0]
+                - (prior.logpdf((z[i] - mu[i]) / sigma[i]) - np.log(sigma[i])).sum()
+                for i in range(len(z))
+            ]
+        )
+        if z is None:
+            z = proposal
+        else:
+            accepted.append(np.log1p(-rng.random(len(z))) < log_weight(proposal) - log_weight(z))
+            z = np.where(accepted[-1][:, None], proposal, z)
+        means.append(expit(model.decode(z)))
+        image = np.where(missing, black_or_white(z), image)
+    assert draws < 40 or 0.05 < np.mean(accepted) < 0.98  # both happen
+    prediction, share = impute.metropolis_and_acceptance(model, x, missing, draws=draws, warm_up=warm_up, seed=4)
+    np.testing.assert_allclose(prediction, np.mean(means[len(means) // 2 :], axis=0), atol=1e-5)
+    np.testing.assert_allclose(share, np.mean(accepted, axis=0) if accepted else 0 * share, rtol=1e-6)
+
+
+# Draws: codes from the posterior, and completed images made of them
+
+
+@pytest.mark.parametrize("method", [impute.importance, impute.langevin, impute.metropolis], ids=lambda method: method.__name__)
+@pytest.mark.parametrize("family", [Gaussian(), StudentT(4)], ids=str)
+def test_codes_are_draws_from_the_posterior(family, method):
+    """Mean and covariance of the codes of 2,000 copies of a row of eight numbers, five missing, against sums over a fine grid."""
+    model = VAE(family, sizes=(8, 6, 2), rng=3, dtype=np.float64)
+    model.params["decoder.0.weight"] *= 6
+    model.params["decoder.1.weight"] *= 6
+    model.params["encoder.1.bias"][:2] = 0.5  # off the posterior's centre
+    x, missing = np.array([1, 0, 0.8, 0, 0, 0, 0, 0]), np.arange(8) > 2
+    axis = np.linspace(-12, 12, 301)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    weights = softmax(log_joint(model, x, missing, grid))
+    mean, covariance = weights @ grid, np.cov(grid.T, aweights=weights, bias=True)
+    prior = np.cov(grid.T, aweights=softmax(log_joint(model, x, missing | True, grid)), bias=True)
+    assert np.abs(mean).max() > 0.3 or np.abs(covariance / prior[0, 0] - np.eye(2)).max() > 0.2  # the row says something
+    codes = method(model, np.tile(x, (2000, 1)), np.tile(missing, (2000, 1)), draws=100, seed=1, code=True)
+    np.testing.assert_allclose(codes.mean(axis=0), mean, atol=5 * np.sqrt(np.diag(covariance).max() / 2000))
+    np.testing.assert_allclose(np.cov(codes.T), covariance, atol=0.2 * np.diag(covariance).max())
+    images = impute.completions(model, np.tile(x, (2000, 1)), np.tile(missing, (2000, 1)), method=method, copies=1, draws=50)[0]
+    np.testing.assert_allclose(images[:, 3:].mean(axis=0), weights @ expit(model.decode(grid))[:, 3:], atol=0.05)
+
+
+@every_method
+def test_completions(model, masked, method):
+    x, missing = masked
+    images = impute.completions(model, x, missing, method=method, copies=4, draws=3, seed=2)
+    assert images.shape == (4, *x.shape) and images.dtype == np.float32
+    np.testing.assert_array_equal(images[:, ~missing], np.broadcast_to(x[~missing], (4, (~missing).sum())))
+    assert np.isin(images[:, missing], (0, 1)).all()  # a Bernoulli decoder draws black and white
+    assert all((images[i] != images[j]).any(axis=1).all() for i in range(4) for j in range(i))
+    again = impute.completions(model, x, missing, method=method, copies=4, draws=3, seed=2)
+    np.testing.assert_array_equal(images, again)
+
+
+@pytest.mark.parametrize("method", [impute.single_pass, impute.latent_map], ids=lambda method: method.__name__)
+def test_completions_average_to_the_mean(model, masked, method):
+    """Of 600 black or white draws for each pixel: within the error of a share."""
+    x, missing = masked
+    share = impute.completions(model, x, missing, method=method, copies=600, draws=9, seed=2).mean(axis=0)
+    mean = method(model, x, missing, draws=600 if method is impute.single_pass else 9, seed=5)
+    error = np.sqrt(2 * mean * (1 - mean) / 600) + 1e-3
+    assert np.abs((share - mean) / error)[missing].max() < 5.5
+
+
+def test_feeding_back_draws_is_the_naive_loop(model, masked):
+    x, missing = masked
+    rng, image, passes = np.random.default_rng(6), x * ~missing, []
+    for _ in range(9):
+        passes.append(model.reconstruct(image, model.family.sample(rng, (len(image), 3))))
+        drawn = rng.random(x.shape, np.float32) < passes[-1]
+        image = impute.fill(x, missing, drawn.astype(np.float32))
+    found = impute.pseudo_gibbs(model, x, missing, draws=9, seed=6, feed_draws=True)
+    np.testing.assert_allclose(found, np.mean(passes[-5:], axis=0), atol=1e-5)
+
+
+def test_bad_options(model, masked, refuses):
+    for method in METHODS:
+        for bad in (1, "yes", None):
+            with refuses("code must be True or False, got"):
+                method(model, *masked, code=bad)
+    with refuses("feed_draws must be True or False, got 1"):
+        impute.pseudo_gibbs(model, *masked, feed_draws=1)
+    with refuses("copies must be a whole number, 1 or more, got 0"):
+        impute.completions(model, *masked, copies=0)
 
 
 def test_what_is_taken_if_nothing_is_said(model, masked):

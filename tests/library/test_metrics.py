@@ -104,6 +104,37 @@ def test_ssim_of_equal_images_is_one(pair, ssim):
             assert ssim(flat, flat) == pytest.approx(1)
 
 
+def test_coverage_of_draws_like_the_truth_is_the_level(rng):
+    draws = rng.standard_normal((20, 300, 200))  # the last of them is the truth
+    missing = rng.random((300, 200)) < 0.7
+    for level in (0.5, 0.9):
+        error = np.sqrt(level * (1 - level) / missing.sum())
+        assert metrics.coverage(draws[19], draws[:19], missing, level) == pytest.approx(level, abs=4 * error)
+    assert metrics.coverage(draws[19], 0.5 * draws[:19], missing, 0.9) < 0.75  # over-confident
+
+
+def test_coverage_by_counting(rng):
+    draws, truth = rng.random((19, 6, 5)), rng.random((6, 5))
+    missing = rng.random((6, 5)) < 0.8
+    for level, first in ((0.9, 0), (0.5, 4)):
+        inside = [first + 1 <= np.sum(d < t) <= 18 - first for d, t in zip(draws[:, missing].T, truth[missing], strict=True)]
+        assert metrics.coverage(truth, draws, missing, level) == pytest.approx(np.mean(inside))
+    assert metrics.coverage(truth, np.repeat(truth[None], 3, axis=0), missing) == 1  # both ends belong to the interval
+
+
+def test_bad_coverage(rng, refuses):
+    draws, truth, missing = rng.random((19, 6, 5)), rng.random((6, 5)), np.ones((6, 5), bool)
+    with refuses(r"completions must have shape \(k, 6, 5\), got \(6, 5\)"):
+        metrics.coverage(truth, truth, missing)
+    with refuses(r"completions must have shape \(k, 6, 5\), got \(0, 6, 5\)"):
+        metrics.coverage(truth, draws[:0], missing)
+    with refuses("missing marks no pixel"):
+        metrics.coverage(truth, draws, ~missing)
+    for level in (0, 1, np.nan, "0.9", 90):
+        with refuses("level must lie between 0 and 1, got"):
+            metrics.coverage(truth, draws, missing, level)
+
+
 def test_scores_are_plain_floats(pair):
     missing = np.ones(pair[0].shape, bool)
     values = metrics.mse(*pair), metrics.mse_missing(*pair, missing), metrics.ssim_global(*pair), metrics.ssim(*pair)
