@@ -24,11 +24,27 @@ def expect_gradients(answer, right, mistakes=None):
     """Compare a dictionary of gradients. mistakes: hint to the dictionary that the mistake gives."""
     if not isinstance(answer, dict):
         raise NotYet(f"The gradients should be a dictionary, not of type {type(answer).__name__}.")
-    for name, value in right.items():
+    for name in right:
         if name not in answer:
             raise NotYet(f'The dictionary of gradients has no entry "{name}".')
+    if matches(answer, right):
+        return
+    for hint, gradients in (mistakes or {}).items():  # first what explains all arrays, then what explains one
+        if matches(answer, gradients):
+            raise NotYet(hint)
+    for name, value in right.items():
         wrong = {hint: gradients[name] for hint, gradients in (mistakes or {}).items()}
         expect(answer[name], value, f"the gradient of {name}", wrong)
+
+
+def matches(answer, gradients):
+    """Whether all arrays of a dictionary of gradients are those expected."""
+    try:
+        for name, value in gradients.items():
+            expect(answer[name], value)
+    except NotYet:
+        return False
+    return True
 
 
 @task("4.1")
@@ -69,7 +85,12 @@ def task_2(bernoulli_cost):
     }
     expect(call(bernoulli_cost, logits, x), each.sum(axis=1), "the cost of each image", mistakes)
     with np.errstate(all="ignore"):
-        sure = call(bernoulli_cost, 500 * logits, x)
+        confident, sure = call(bernoulli_cost, 50 * logits, x), call(bernoulli_cost, 500 * logits, x)
+    if not np.isfinite(confident).all():  # e^100 is no problem yet
+        raise NotYet(
+            "Right for moderate logits, but a confident probability is rounded to 1, and log(1 - pi) is then log 0: do not go "
+            "through pi. log(1 + e^l) is np.logaddexp(0, logits)."
+        )
     if not np.isfinite(sure).all():
         raise NotYet("Right for moderate logits, but e^1000 overflows: np.logaddexp(0, logits) is log(1 + e^l) without that.")
     right = bernoulli_loss(500 * logits, x)[0]
@@ -200,18 +221,42 @@ def task_6(numerical_gradient):
     expect(answer, central(h, h, 2 * h), "the numerical gradient", mistakes)
 
 
-def backprop(model, x, eps, prior, kl_weight=1.0, reach=lambda sigma: sigma / 2):
-    """The gradient of the loss, made of the library's parts, with room for a mistake."""
+def backprop(model, x, eps, prior, weights=(1, 1), reach=lambda sigma, eps: (1, sigma * eps / 2), order=1):
+    """The gradient of the loss, made of the library's parts, with room for a mistake.
+
+    weights: of the reconstruction and of the KL; reach: what dz is multiplied by on its way to mu and to logvar; order: -1 joins
+    dmu and dlogvar the wrong way round.
+    """
     enc, grads = model.forward("encoder", x), {}
     mu, logvar = np.split(enc[-1], 2, axis=1)
     sigma = np.exp(logvar / 2)
     z = mu + sigma * eps
     dec = model.forward("decoder", z)
-    dz = model.backward("decoder", dec, (expit(dec[-1]) - x) / len(x), grads)
-    pull = -kl_weight / len(x) * prior.score(z)
-    dlogvar = reach(sigma) * eps * dz + 0.5 * (sigma * eps * pull - kl_weight / len(x))
-    model.backward("encoder", enc, np.concatenate([dz + pull, dlogvar], axis=1), grads)
+    dz = model.backward("decoder", dec, weights[0] * (expit(dec[-1]) - x) / len(x), grads)
+    pull = -weights[1] / len(x) * prior.score(z)
+    to_mu, to_logvar = reach(sigma, eps)
+    parts_of_dout = [to_mu * dz + pull, to_logvar * dz + 0.5 * (sigma * eps * pull - weights[1] / len(x))]
+    model.backward("encoder", enc, np.concatenate(parts_of_dout[::order], axis=1), grads)
     return grads
+
+
+def wrong_losses(model, x, eps):
+    """The losses of a forward pass with a mistake between the encoder and the decoder: hint to loss."""
+    first, second = np.split(model.forward("encoder", x)[-1], 2, axis=1)
+
+    def total(mu, logvar, z):
+        cost = bernoulli_loss(model.forward("decoder", z)[-1], x)[0]
+        return (cost + kl_sample_and_grad(model.family, mu, logvar, eps)[0]).mean()
+
+    sigma = np.exp(second / 2)
+    return {
+        "The decoder gets mu: the code is z = mu + sigma * eps.": total(first, second, first),
+        "The noise is forgotten: the code is z = mu + sigma * eps.": total(first, second, first + sigma),
+        "The code is stretched by exp(logvar), which is sigma squared.": total(first, second, first + sigma**2 * eps),
+        "mu and logvar are swapped: the first half of what the encoder puts out is mu.": total(
+            second, first, second + np.exp(first / 2) * eps
+        ),
+    }
 
 
 @task("4.7")
@@ -231,28 +276,35 @@ def task_7(loss_and_grad):
                 "The loss lacks its KL term.": loss.reconstruction.mean(),
                 "The loss lacks its reconstruction term.": loss.kl.mean(),
                 "The KL term is subtracted: it is a price, so add it.": (loss.reconstruction - loss.kl).mean(),
+                **wrong_losses(model, x, eps),
             },
         )
+        B, through = len(x), "What comes from the decoder reaches logvar through sigma"
         wrong = partial(backprop, model, x, eps, model.family)
         as_sum = "These are the gradients of the sum over the batch: divide by B at the start, in dlogits, and in the KL's part."
         expect_gradients(
             grads,
             right,
             {
-                as_sum: {name: len(x) * gradient for name, gradient in right.items()},
-                "The KL's part of the encoder's gradient is B times too large: it is part of the batch mean too.": wrong(
-                    kl_weight=len(x)
+                as_sum: wrong((B, B)),
+                "Divide by B in dlogits too; the KL's part has its 1/B already.": wrong((B, 1)),
+                "The KL's part of the encoder's gradient is B times too large: it is part of the batch mean too.": wrong((1, B)),
+                "You divide by B twice: dlogits has the 1/B already, and the backward pass hands it on.": wrong((1 / B, 1)),
+                "The KL's part of the encoder's gradient is missing: add dmu and dlogvar of task 5.": wrong((1, 0)),
+                "What comes from the decoder gets lost: dz belongs into dmu, and sigma * eps / 2 * dz into dlogvar.": wrong(
+                    reach=lambda sigma, eps: (0, 0)
                 ),
-                "The KL's part of the encoder's gradient is missing: add dmu and dlogvar of task 5.": wrong(kl_weight=0),
-                "What comes from the decoder reaches logvar through sigma = exp(logvar / 2): there is a factor 1/2.": wrong(
-                    reach=lambda sigma: sigma
+                "dmu lacks what comes from the decoder: z moves as mu does, so add dz.": wrong(
+                    reach=lambda sigma, eps: (0, sigma * eps / 2)
                 ),
-                "What comes from the decoder reaches logvar through sigma: dz / dlogvar is sigma * eps / 2; you have eps.": (
-                    wrong(reach=lambda sigma: 1)
+                "dlogvar lacks what comes from the decoder: add sigma * eps / 2 * dz.": wrong(reach=lambda sigma, eps: (1, 0)),
+                "dmu and dlogvar are joined the wrong way round: mu comes first, as in the encoder's output.": wrong(order=-1),
+                f"{through} * eps: you left out eps, so dz / dlogvar is sigma * eps / 2.": wrong(
+                    reach=lambda sigma, eps: (1, sigma / 2)
                 ),
-                "What comes from the decoder reaches logvar through sigma: dz / dlogvar is sigma * eps / 2; you have eps / 2.": (
-                    wrong(reach=lambda sigma: 0.5)
-                ),
+                f"{through} = exp(logvar / 2): there is a factor 1/2.": wrong(reach=lambda sigma, eps: (1, sigma * eps)),
+                f"{through}: dz / dlogvar is sigma * eps / 2; you have eps.": wrong(reach=lambda sigma, eps: (1, eps)),
+                f"{through}: dz / dlogvar is sigma * eps / 2; you have eps / 2.": wrong(reach=lambda sigma, eps: (1, eps / 2)),
                 "The code is pulled as by a Gaussian prior.": backprop(model, x, eps, Gaussian()),
             },
         )

@@ -33,6 +33,12 @@ def naive_cost(logits, x):
         return (np.log(1 + np.exp(logits)) - x * logits).sum(axis=1)
 
 
+def through_probabilities(logits, x):
+    p = (1 + np.tanh(logits / 2)) / 2
+    with np.errstate(all="ignore"):
+        return -(x * np.log(p) + (1 - x) * np.log(1 - p)).sum(axis=1)
+
+
 def clipped_cost(logits, x):
     p = np.clip((1 + np.tanh(logits / 2)) / 2, 1e-12, 1 - 1e-12)
     return -(x * np.log(p) + (1 - x) * np.log(1 - p)).sum(axis=1)
@@ -162,17 +168,28 @@ def loss_and_grad(params, x, eps, df, total=lambda loss: loss.total, scale=1.0):
     return total(loss), {name: scale * value.grad for name, value in model.named_parameters()}
 
 
-def assembled(reach=lambda sigma: sigma / 2, kl_share=1.0, pull=kl_and_grad):
+def assembled(
+    reach=lambda sigma: sigma / 2,
+    kl_share=1.0,
+    pull=kl_and_grad,
+    share=1.0,
+    dz_for_mu=1,
+    backward_eps=lambda eps: eps,
+    join=np.hstack,
+    code=lambda mu, sigma, eps: mu + sigma * eps,
+    halves=slice(None),
+):
     """loss_and_grad made of the pieces above, with room for a mistake."""
 
     def loss_and_grad(params, x, eps, df):
         enc = forward(params, "encoder", x)
-        mu, logvar = np.hsplit(enc[-1], 2)
+        mu, logvar = np.hsplit(enc[-1], 2)[halves]
         sigma = np.exp(logvar / 2)
-        dec = forward(params, "decoder", mu + sigma * eps)
+        dec = forward(params, "decoder", code(mu, sigma, eps))
         kl, dmu, dlogvar = (torch.as_tensor(part).detach().numpy() for part in pull(mu, logvar, eps, df))
-        grads, dz = backward(params, "decoder", dec, (1 / (1 + np.exp(-dec[-1])) - x) / len(x))
-        dout = np.hstack([dz + kl_share * dmu / len(x), reach(sigma) * eps * dz + kl_share * dlogvar / len(x)])
+        grads, dz = backward(params, "decoder", dec, share * (1 / (1 + np.exp(-dec[-1])) - x) / len(x))
+        through = reach(sigma) * backward_eps(eps) * dz
+        dout = join([dz_for_mu * dz + kl_share * dmu / len(x), through + kl_share * dlogvar / len(x)])
         return np.mean(bernoulli_cost(dec[-1], x) + kl), grads | backward(params, "encoder", enc, dout)[0]
 
     return loss_and_grad
@@ -221,6 +238,7 @@ ANSWERS = {
             ((lambda logits, x: bernoulli_cost(logits, 0 * x),), "The part x * logits is missing"),
             ((lambda logits, x: bernoulli_cost(logits, -x),), "x * logits is subtracted, not added"),
             ((naive_cost,), "overflows"),
+            ((through_probabilities,), "is then log 0"),
             ((clipped_cost,), "stay with logits"),
         ],
     },
@@ -291,6 +309,17 @@ ANSWERS = {
         "right": (loss_and_grad,),
         "wrong": [
             ((assembled(reach=lambda sigma: sigma),), "there is a factor 1/2"),
+            ((assembled(share=5.0),), "Divide by B in dlogits too"),
+            ((assembled(share=0.2),), "You divide by B twice"),
+            ((assembled(dz_for_mu=0, reach=lambda sigma: 0),), "What comes from the decoder gets lost"),
+            ((assembled(dz_for_mu=0),), "dmu lacks what comes from the decoder"),
+            ((assembled(reach=lambda sigma: 0),), "dlogvar lacks what comes from the decoder"),
+            ((assembled(backward_eps=lambda eps: 1),), "you left out eps"),
+            ((assembled(join=lambda pair: np.hstack(pair[::-1])),), "the wrong way round"),
+            ((assembled(code=lambda mu, sigma, eps: mu),), "The decoder gets mu"),
+            ((assembled(code=lambda mu, sigma, eps: mu + sigma),), "The noise is forgotten"),
+            ((assembled(code=lambda mu, sigma, eps: mu + sigma**2 * eps),), "which is sigma squared"),
+            ((assembled(halves=slice(None, None, -1)),), "mu and logvar are swapped"),
             ((assembled(reach=lambda sigma: 1),), "; you have eps."),
             ((assembled(reach=lambda sigma: 0.5),), "; you have eps / 2"),
             ((assembled(kl_share=5.0),), "B times too large"),
