@@ -20,7 +20,7 @@ FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 MAX_LINES = {"cell": 25, "median": 10, "chapter": 200}
 # Chapters that are still to be folded in JupyterLab, and to be shortened.
 UNFOLDED = set()
-LONG = UNFOLDED | {"06_reconstruction", "07_imputation", "08_degrees_of_freedom", "09_outliers"}
+LONG = UNFOLDED | {"07_imputation", "08_degrees_of_freedom", "09_outliers"}
 # A folder of somebody's machine: /home/..., C:\Users\..., but not a web address or a path like results/tmp/.
 MACHINE_PATH = re.compile(r"(?<![\w.:/~-])(?:/(?:home|Users|root|tmp|work|opt|mnt|var|content)/\w|[A-Z]:\\\w)")
 
