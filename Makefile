@@ -16,8 +16,9 @@ AXE = tests/browser/node_modules/.package-lock.json
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-# A failed build forgets the pages it read: Sphinx would take them for good the next time.
+# The pages' code runs first, two pages at a time. A failed build forgets the pages it read: Sphinx would take them for good the next time.
 book: $(VENV)/.book
+	$(BIN)/python tools/execute.py
 	$(BIN)/jupyter-book build . -W --keep-going || { rm -rf _build/.doctrees; exit 1; }
 	@echo 'Open $(CURDIR)/_build/html/index.html'
 
