@@ -2,7 +2,7 @@
 # make test   every check                           make edit     the notebooks that the book is made of
 # make page   one page alone: PAGE=book/02_kl       make results  the full-length training runs (hours)
 # make lint   style only                            make bench    timings, as ratios
-# make clean  remove what was built
+# make clean  remove what was built                 make pdf      the book on paper: _build/t-vae-book.pdf
 # make workbooks   the students' workbooks from the teacher's
 # make numbers     the computed numbers, written into the text
 # make lowest      every check, with the lowest versions that the requirements allow
@@ -21,6 +21,9 @@ book: $(VENV)/.book
 	$(BIN)/python tools/execute.py
 	$(BIN)/jupyter-book build . -W --keep-going || { rm -rf _build/.doctrees; exit 1; }
 	@echo 'Open $(CURDIR)/_build/html/index.html'
+
+pdf: $(VENV)/.dev book
+	$(BIN)/python tools/make_pdf.py
 
 page: $(VENV)/.book
 	@mkdir -p _build/page && printf 'format: jb-book\nroot: $(PAGE)\n' > _build/page/toc.yml
@@ -85,4 +88,4 @@ $(AXE): tests/browser/package-lock.json
 	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --fetch-retries 1 || \
 	  echo 'axe-core could not be installed with npm: the tests of accessibility will be skipped.' >&2
 
-.PHONY: book page test lint lowest mutants lab edit workbooks numbers results bench clean
+.PHONY: book pdf page test lint lowest mutants lab edit workbooks numbers results bench clean
