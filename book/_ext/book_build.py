@@ -6,6 +6,9 @@ import shutil
 from importlib.metadata import files
 from pathlib import Path
 
+from sphinx.search import languages
+from sphinx.search.en import SearchEnglish
+
 ROOT = Path(__file__).parents[2]
 # Folders of results/ that git ignores, and the answer checks, which no page runs.
 IGNORED = {"work", "quick", "checks"}
@@ -101,7 +104,28 @@ def mend_html(app, page, template, context, doctree):
         context["body"] = context.get("body", "").replace(wrong, right)
 
 
+# Spellings in which the search sees no difference: -ize is read as -ise, in the pages and in what is asked.
+IZE = r"^(\w{3,}[iy])z(e|ed|es|er|ers|ing|ation|ations)$"
+
+
+class SearchBothSpellings(SearchEnglish):
+    js_stemmer_code = (
+        SearchEnglish.js_stemmer_code
+        + f"""
+const Porter = Stemmer;
+Stemmer = function () {{
+  const porter = new Porter();
+  this.stemWord = (word) => porter.stemWord(word.replace(/{IZE}/, "$1s$2"));
+}};
+"""
+    )
+
+    def stem(self, word):
+        return super().stem(re.sub(IZE, r"\1s\2", word))
+
+
 def setup(app):
+    languages["en"] = SearchBothSpellings
     app.connect("builder-inited", copy_mathjax)
     app.connect("env-get-outdated", run_again_after_changes)
     app.connect("autodoc-process-docstring", keep_bars)

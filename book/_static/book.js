@@ -8,17 +8,10 @@ if (window.innerWidth < 600) {
     const parts = node ? node.data.trim().slice(2, -2).split(/(?:\\qquad\s*)+/) : [];
     if (parts.length > 1 && parts.every(whole)) node.data = `\\[\\begin{gathered}${parts.join("\\\\")}\\end{gathered}\\]`;
   }
-}
 
-// The search finds what is spelt with -ise when asked with -ize, and the other way round.
-if (window.Search && window.Stemmer) {
-  const Porter = window.Stemmer;
-  window.Stemmer = class {
-    stemWord(word) {
-      const { terms, titleterms } = Search._index;
-      const stem = (spelling) => new Porter().stemWord(spelling);
-      const other = word.replace(/(i|y)([sz])(e|ed|es|er|ers|ing|ation|ations)$/, (_, i, s, end) => i + (s === "s" ? "z" : "s") + end);
-      return [word, other].map(stem).find((found) => found in terms || found in titleterms) ?? stem(word);
-    }
+  const mark = () => {
+    for (const formula of document.querySelectorAll("p mjx-container, li mjx-container"))
+      if (!formula.closest("div.math")) formula.classList.toggle("wide", formula.offsetWidth > formula.parentElement.clientWidth);
   };
+  window.addEventListener("load", () => window.MathJax?.startup?.promise?.then(mark));
 }
