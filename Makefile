@@ -1,8 +1,9 @@
 # make book   the rendered book in _build/html      make lab      the chapters as notebooks in JupyterLab
-# make test   every check                           make edit     the notebooks that the book is made of
+# make check  what you changed, in two minutes      make edit     the notebooks that the book is made of
+# make test   every check                           make pdf      the book on paper: _build/t-vae-book.pdf
 # make page   one page alone: PAGE=book/02_kl       make results  the full-length training runs (hours)
 # make lint   style only                            make bench    timings, as ratios
-# make clean  remove what was built                 make pdf      the book on paper: _build/t-vae-book.pdf
+# make clean  remove what was built
 # make workbooks   the students' workbooks from the teacher's
 # make numbers     the computed numbers, written into the text
 # make lowest      every check, with the lowest versions that the requirements allow
@@ -33,14 +34,17 @@ test: $(VENV)/.dev lint book $(AXE)
 	$(BIN)/pytest -n 2 --dist loadfile
 	$(BIN)/pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile book/*.ipynb book/workbooks/teacher/*.ipynb
 
+check: $(VENV)/.dev
+	$(BIN)/python tools/check_changed.py
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/python tools/check_notebooks.py book/*.ipynb book/workbooks/*/*.ipynb
 	$(BIN)/codespell
 	$(BIN)/python tools/make_workbooks.py --check
 
-# The lower end of every range in the requirements, in an environment of its own (6 GB); a fresh .venv has the upper ends.
+# The lower end of every range in pyproject.toml, in an environment of its own (6 GB); a fresh .venv has the upper ends.
 lowest:
-	sed -nE 's/^([a-z0-9-]+)>=([^,]+),.*/\1==\2/p' requirements.txt requirements-dev.txt > .lowest.txt
+	sed -nE 's/^ *"([a-z0-9-]+)>=([^,]+),.*/\1==\2/p' pyproject.toml > .lowest.txt
 	PIP_CONSTRAINT=$(CURDIR)/.lowest.txt $(MAKE) test VENV=.venv-lowest
 
 mutants: $(VENV)/.dev
@@ -48,7 +52,8 @@ mutants: $(VENV)/.dev
 	$(BIN)/python tools/mutants.py
 
 # Plain copies of the chapters (book/_ext/plain_copies.py), to change as one likes: those that are there already stay.
-lab: book
+lab: $(VENV)/.book
+	test -d _build/notebooks || $(MAKE) book
 	mkdir -p notebooks && cp -n _build/notebooks/*.ipynb notebooks/ || true
 	$(BIN)/jupyter trust notebooks/*.ipynb
 	$(BIN)/jupyter lab notebooks
@@ -79,7 +84,7 @@ $(VENV)/.book: requirements.txt pyproject.toml
 	$(BIN)/python -m pip install -r requirements.txt
 	touch $@
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.book
+$(VENV)/.dev: requirements-dev.txt pyproject.toml $(VENV)/.book
 	$(BIN)/python -m pip install -r requirements-dev.txt
 	touch $@
 
@@ -88,4 +93,4 @@ $(AXE): tests/browser/package-lock.json
 	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --fetch-retries 1 || \
 	  echo 'axe-core could not be installed with npm: the tests of accessibility will be skipped.' >&2
 
-.PHONY: book pdf page test lint lowest mutants lab edit workbooks numbers results bench clean
+.PHONY: book pdf page test check lint lowest mutants lab edit workbooks numbers results bench clean

@@ -22,7 +22,10 @@ PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in 
 CHAPTERS = [page for page in PAGES if (ROOT / f"{page}.ipynb").exists()]
 NOTEBOOKS = sorted([*ROOT.glob("book/*.ipynb"), *ROOT.glob("book/workbooks/**/*.ipynb")])
 
-built = pytest.mark.skipif(not HTML.is_dir(), reason="the book is not built yet: run `make book`")
+
+def built(test):
+    """Mark a test that needs the built book, and skip it where there is none."""
+    return pytest.mark.built(pytest.mark.skipif(not HTML.is_dir(), reason="the book is not built yet: run `make book`")(test))
 
 
 @cache

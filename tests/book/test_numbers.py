@@ -4,8 +4,9 @@ import json
 
 import nbformat
 import pytest
-from execute import CACHE, cached, execute, pages_with_code
+from execute import cached, execute, pages_with_code
 from numbers_in_text import convert, glued, near, printed, treat, update
+from test_book import built
 
 TEXTS = {path: path.read_text(encoding="utf-8") for path in pages_with_code()}
 # Pages whose roles are still to be converted are left out.
@@ -137,7 +138,7 @@ def test_a_page_that_fails_is_named_and_not_kept(tmp_path, capsys):
     assert cached(path, tmp_path / "cache") is None
 
 
-@pytest.mark.skipif(not CACHE.is_dir(), reason="the book is not built yet: run `make book`")
+@built
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
 def test_the_text_holds_the_computed_numbers(path):
     notebook = cached(path)

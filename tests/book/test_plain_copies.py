@@ -11,7 +11,7 @@ import yaml
 from test_book import CHAPTERS, HTML, ROOT, built, page_html
 
 COPIES = ROOT / "_build" / "notebooks"
-RAW = re.compile(r"\{[a-z:-]+\}`|^ *(?:`{3,}|:{3,})\{|^\([\w-]+\)=|<!--|\$\$ *\(|\[\]|None", flags=re.M)
+RAW = re.compile(r"\{[a-z:-]+\}`|^ *(?:`{3,}|:{3,})\{|^\([\w-]+\)=|<!--|\$\$ *\(|\[\]|\*\*None", flags=re.M)
 
 
 def notebook(*cells):
