@@ -46,6 +46,7 @@ def task_1(elbo_and_gap):
             "The KL is turned round: the ELBO has KL(q || p), the mean of log q - log p with the weights q.": expected_log
             - np.sum(prior * np.log(prior / q)),
             "This is minus the ELBO, the loss.": kl - expected_log,
+            "The weights q add up to 1 already: take sums over the codes, not means.": (expected_log - kl) / 4,
         },
     )
     expect(
@@ -78,6 +79,11 @@ def task_2(reconstruction):
         "This is one number for the batch: one for each image is asked for.": each.sum(),
         "Here the sigmoid of the logits stands where the logits themselves belong.": twice.sum(axis=1),
         "The part x * logits is missing.": np.logaddexp(0, logits).sum(axis=1),
+        "The part x * logits has the wrong sign: subtract it.": (np.logaddexp(0, logits) + x * logits).sum(axis=1),
+        "The exponent has the wrong sign: it is log(1 + e^l).": (np.logaddexp(0, -logits) - x * logits).sum(axis=1),
+        "Only the white share of each pixel is there, -x log pi; the black one, -(1 - x) log(1 - pi), is missing.": (
+            x * np.logaddexp(0, -logits)
+        ).sum(axis=1),
         "The costs of white and of black are swapped: the pixel x = 1 should like a large logit.": (
             np.logaddexp(0, logits) - (1 - x) * logits
         ).sum(axis=1),
@@ -89,7 +95,13 @@ def task_2(reconstruction):
         raise NotYet(
             "Right for moderate logits; at large ones e^l overflows or pi rounds to 0 or 1. Use np.logaddexp(0, logits)."
         )
-    expect(sure, bernoulli_loss(500 * logits, x)[0], "the cost at large logits")
+    right = bernoulli_loss(500 * logits, x)[0]
+    if np.shape(sure) == right.shape and (np.asarray(sure, float) < 0.9 * right).all():
+        raise NotYet(
+            "Right for moderate logits, but at large ones the cost is cut off, as it is when pi is clipped: being surely wrong "
+            "costs |l|, however large that is. Work with the logits: np.logaddexp(0, logits) needs no clipping."
+        )
+    expect(sure, right, "the cost at large logits")
 
 
 @task("1.3")
@@ -104,6 +116,8 @@ def task_3(blind_logits):
     share = (1 + total) / (n + 2)
     if np.shape(answer) == right.shape:
         value = np.asarray(answer, float)
+        if np.isnan(value).any():
+            raise NotYet("A probability below 0 or above 1 has no logit: with two images counted in, it is (sum + 1) / (N + 2).")
         if np.isneginf(value[:2]).any():
             raise NotYet(
                 "A pixel that is black in every training image gets an infinite logit, and a test image that has grey there then "
@@ -142,10 +156,16 @@ def task_4(price_of_units):
         "logvar is already log sigma^2: sigma^2 is exp(logvar), not its square.": each
         + 0.5 * (np.exp(2 * logvar) - np.exp(logvar)),
         "sigma^2 is exp(logvar); you have exp(logvar / 2), which is sigma.": each + 0.5 * (np.exp(logvar / 2) - np.exp(logvar)),
+        "mu should be squared.": each + 0.5 * (mu - mu**2),
+        "The part log sigma is missing: logvar / 2.": each + 0.5 * logvar,
         "sigma^2 is exp(logvar); you have logvar itself.": each + 0.5 * (logvar - np.exp(logvar)),
     }
+    with np.errstate(invalid="ignore"):
+        answer = call(price_of_units, mu, logvar)
+    if np.shape(answer) == (4,) and np.isnan(np.asarray(answer, float)).any():
+        raise NotYet("This takes the logarithm of a negative number: logvar is a logarithm already, log sigma = logvar / 2.")
     expect(
-        call(price_of_units, mu, logvar),
+        answer,
         each.mean(axis=0),
         "the price of each coordinate",
         {
@@ -187,6 +207,8 @@ def task_5(first_loss, second_loss):
             averaged: loss(pixels=D),
             lost + also: loss(sign=-1, pixels=D),
             "`first_loss` now subtracts the KL: it is a price, so add it.": loss() - 2 * kl.mean(),
+            "`first_loss` averages the coordinates: the KL of an image is their sum.": loss(kl_share=mu.shape[1]),
+            "`first_loss` adds up the images: take their mean.": loss() * len(x),
             "`first_loss` now averages the coordinates too. Both terms of an image are sums.": loss(
                 pixels=D, kl_share=mu.shape[1]
             ),
@@ -204,6 +226,7 @@ def task_5(first_loss, second_loss):
                 kl_share=mu.shape[1]
             ),
             "`second_loss` adds up the KL of all images: divide by their number.": loss(kl_share=1 / len(x)),
+            "`second_loss` now adds up both terms over the images: divide by their number.": loss() * len(x),
             "`second_loss` now averages over the pixels too. Both terms of an image are sums.": loss(pixels=D, kl_share=D),
         },
     )
@@ -242,6 +265,7 @@ def task_6(weighted_cost):
             "The derivative of beta / 2 z^2 is beta z, not twice that.": plain_dz + 2 * beta * z,
             "The price's part of the gradient has the wrong sign.": plain_dz - beta * z,
             "beta is missing from the gradient.": plain_dz + z,
+            "This is what the price adds to the gradient; the reconstruction's own part, dz, is missing.": beta * z,
         },
     )
 

@@ -44,6 +44,11 @@ def price(mu, logvar):
     return np.mean(each_price(mu, logvar), axis=0)
 
 
+def log_of_logvar(mu, logvar):
+    with np.errstate(invalid="ignore"):
+        return 0.5 * (mu**2 + np.exp(logvar) - 1 - np.log(logvar)).mean(axis=0)
+
+
 def loss(sign=1, pixels=np.sum, kl=lambda kl, x: kl.sum() / len(x), squeeze=lambda logits: logits):
     def answer(x, eps, encode, decode):
         mu, logvar = encode(x)
@@ -131,6 +136,7 @@ ANSWERS = {
                 "weigh with q, not with the posterior",
             ),
             ((lambda p, f, q: (elbo_and_gap(p, f, q)[0], q @ np.log(p * f / q) - np.log(p @ f)),), "the gap is never negative"),
+            ((lambda p, f, q: (np.mean(q * np.log(f * p / q)), 0),), "take sums over the codes, not means"),
         ],
     },
     2: {
@@ -146,7 +152,10 @@ ANSWERS = {
             ((each_pixel,), "now add up those of one image"),
             ((lambda logits, x: each_pixel(logits, x).sum(axis=0),), "adds up the images; add up the pixels"),
             ((lambda logits, x: -log_expit(-logits).sum(axis=1),), "part x * logits is missing"),
-            ((clipped,), "The cost at large logits is"),
+            ((clipped,), "as it is when pi is clipped"),
+            ((lambda logits, x: np.logaddexp(0, logits).sum(axis=1) + (x * logits).sum(axis=1),), "wrong sign: subtract it"),
+            ((lambda logits, x: -log_expit(logits).sum(axis=1) - (x * logits).sum(axis=1),), "exponent has the wrong sign"),
+            ((lambda logits, x: -(x * log_expit(logits)).sum(axis=1),), "Only the white share"),
         ],
     },
     3: {
@@ -155,6 +164,7 @@ ANSWERS = {
             ((lambda images: logit(images.mean(axis=0)),), "costs infinitely much"),
             ((lambda images: logit((images.sum(axis=0) + 1) / (len(images) + 1)),), "white in every training image"),
             ((lambda images: logit((images.sum(axis=0) + 2) / (len(images) + 2)),), "white in every training image"),
+            ((lambda images: logit((images.sum(axis=0) + 1) / len(images)),), "above 1 has no logit"),
             ((lambda images: logit(np.clip(images.mean(axis=0), 1e-6, 1 - 1e-6)),), "This clips the mean"),
             ((lambda images: expit(blind_logits(images)),), "These are the probabilities"),
             ((lambda images: -blind_logits(images),), "wrong sign"),
@@ -180,6 +190,9 @@ ANSWERS = {
                 "is exp(logvar), not its square",
             ),
             ((lambda mu, logvar: 0.5 * (mu**2 + logvar - 1 - logvar).mean(axis=0),), "you have logvar itself"),
+            ((lambda mu, logvar: 0.5 * (mu + np.exp(logvar) - 1 - logvar).mean(axis=0),), "mu should be squared"),
+            ((lambda mu, logvar: 0.5 * (mu**2 + np.exp(logvar) - 1).mean(axis=0),), "part log sigma is missing"),
+            ((log_of_logvar,), "logarithm of a negative number"),
         ],
     },
     5: {
@@ -190,6 +203,9 @@ ANSWERS = {
             ((loss(pixels=np.mean), loss()), "averages over the pixels and adds up the coordinates"),
             ((loss(pixels=np.mean, kl=lambda kl, x: kl.mean()), loss()), "now averages the coordinates too"),
             ((loss(kl=lambda kl, x: -kl.sum() / len(x)), loss()), "now subtracts the KL"),
+            ((loss(kl=lambda kl, x: kl.mean()), loss()), "averages the coordinates: the KL of an image"),
+            ((lambda x, *given: loss()(x, *given) * len(x), loss()), "adds up the images: take their mean"),
+            ((loss(), lambda x, *given: loss()(x, *given) * len(x)), "adds up both terms over the images"),
             ((loss(), loss(kl=by_pixels, squeeze=expit)), "A second thing"),
             ((loss(), loss(kl=by_pixels)), "divides the KL by the number of all pixels"),
             ((loss(), loss(squeeze=expit)), "a sigmoid that does not belong there"),
@@ -213,6 +229,7 @@ ANSWERS = {
             ((lambda *given: (weighted()(*given)[0].sum(), 0),), "One cost for each code"),
             ((weighted(sum_of=lambda z: np.linalg.norm(z, axis=1)),), "price takes the length of the code"),
             ((weighted(slope=2.0),), "beta z, not twice that"),
+            ((lambda model, x, z, beta: (weighted()(model, x, z, beta)[0], beta * z),), "the reconstruction's own part, dz"),
             ((lambda *given: (weighted()(*given)[0], turned_weight(*given)[1]),), "beta is missing from the gradient"),
         ],
     },
