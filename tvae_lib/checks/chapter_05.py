@@ -237,18 +237,21 @@ def task_5(tvae_loss):
     reconstruction, kl = expected.reconstruction, expected.kl
     mu, logvar = ours.encode(x)
     log_sigma = logvar.sum(axis=1) / 2
+    wide = mu + np.exp(logvar) * eps
 
-    def with_variance(log_sigma):
-        """The loss at z = mu + sigma^2 eps, with log_sigma of each code in the KL."""
-        z = mu + np.exp(logvar) * eps
+    def loss_at(z, log_sigma):
+        """The loss at the codes z, with log_sigma of each in the KL."""
         ratio = ours.family.log_prob(eps) - ours.family.log_prob(z)
         return (ours.reconstruction_and_dz(x, z)[0] + ratio.sum(axis=1) - log_sigma).mean()
 
     mistakes = {
         "The KL subtracts logvar, which is log sigma^2: log sigma is logvar / 2.": (reconstruction + kl - log_sigma).mean(),
         "-log sigma is missing from the KL: log q of a code is log f(eps) - log sigma.": (reconstruction + kl + log_sigma).mean(),
-        "sigma is exp(logvar / 2); you multiply eps by exp(logvar), which is sigma squared.": with_variance(log_sigma),
-        "logvar is log sigma^2: sigma is exp(logvar / 2), and log sigma is logvar / 2.": with_variance(2 * log_sigma),
+        "sigma is exp(logvar / 2); you multiply eps by exp(logvar), which is sigma squared.": loss_at(wide, log_sigma),
+        "logvar is log sigma^2: sigma is exp(logvar / 2), and log sigma is logvar / 2.": loss_at(wide, 2 * log_sigma),
+        "The noise is forgotten: the code is z = mu + sigma * eps.": loss_at(mu + np.exp(logvar / 2), log_sigma),
+        "The code is taken at mu: it is z = mu + sigma * eps.": loss_at(mu, log_sigma),
+        "mu and logvar are swapped: `encode` returns mu first.": loss_at(logvar + np.exp(mu / 2) * eps, mu.sum(axis=1) / 2),
         "This is the KL of two Gaussians. For the t take the one-draw estimate, from `StudentT(df).log_prob`.": (
             reconstruction + kl_exact(Gaussian(), mu, logvar).sum(axis=1)
         ).mean(),

@@ -173,10 +173,16 @@ def change(**options):
     return lambda *arguments: tvae_loss(*arguments, **options)
 
 
-def with_kl(kl_of, power=0.5, combine=lambda cost, kl: (cost + kl.sum(dim=1)).mean()):
+def with_kl(
+    kl_of=lambda eps, z, logvar, t: t(eps) - logvar / 2 - t(z),
+    power=0.5,
+    combine=lambda cost, kl: (cost + kl.sum(dim=1)).mean(),
+    code=lambda mu, sigma, eps: mu + sigma * eps,
+    order=1,
+):
     def loss(model, x, eps, df):
-        mu, logvar = model.encode(x)
-        z = mu + torch.exp(power * logvar) * eps
+        mu, logvar = model.encode(x)[::order]
+        z = code(mu, torch.exp(power * logvar), eps)
         return combine(bernoulli_cost(model.decode(z), x), kl_of(eps, z, logvar, StudentT(df).log_prob))
 
     return loss
@@ -351,6 +357,9 @@ ANSWERS = {
             ((with_kl(lambda eps, z, logvar, t: t(eps) - t(z)),), "-log sigma is missing"),
             ((with_kl(lambda eps, z, logvar, t: t(eps) - logvar / 2 - t(z), power=1.0),), "multiply eps by exp(logvar)"),
             ((with_kl(lambda eps, z, logvar, t: t(eps) - logvar - t(z), power=1.0),), "logvar is log sigma^2: sigma is"),
+            ((with_kl(code=lambda mu, sigma, eps: mu + sigma),), "The noise is forgotten"),
+            ((with_kl(code=lambda mu, sigma, eps: mu),), "The code is taken at mu"),
+            ((with_kl(order=-1),), "mu and logvar are swapped"),
             ((gaussian_kl,), "KL of two Gaussians"),
             ((change(end=lambda loss: 5 * loss),), "take the mean"),
             ((change(end=torch.detach),), "no record"),
