@@ -16,6 +16,9 @@ AXE = tests/browser/node_modules/.package-lock.json
 # One thread each: sums keep their order, and on a busy machine the threads of BLAS wait for each other (chapter 04: 40 s, not 220).
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
+# Notebooks run in this environment's Python, whatever kernels are installed elsewhere under the name python3.
+export JUPYTER_PATH =
+export JUPYTER_PREFER_ENV_PATH = 1
 
 # The pages' code runs first, two pages at a time. A failed build forgets the pages it read: Sphinx would take them for good the next time.
 book: $(VENV)/.book

@@ -6,7 +6,8 @@ The teacher's notebooks in book/workbooks/teacher/ are the only source. In the s
   outside a function, each becomes `name = ...`, so that the check finds it. A block with a line `### GIVEN` is replaced by what
   stands below that line, commented out in the teacher's version: code with a mistake to find, for example;
 - a Markdown cell tagged `solution` becomes "*Your answer here.*";
-- the first cell tagged `setup` gets a few lines in front that fetch the library on Google Colab.
+- the first cell tagged `setup` gets a few lines in front that fetch the library on Google Colab;
+- cells tagged `setup` or `check` cannot be edited or deleted in JupyterLab, and the first cell says so.
 
 With --check nothing is written, and the exit status is 1 if a student's version is not what the teacher's gives.
 """
@@ -26,6 +27,9 @@ ROOT = Path(__file__).parents[1]
 WORKBOOKS = ROOT / "book" / "workbooks"
 BLOCK = re.compile(r"^(?P<indent> *)### BEGIN SOLUTION\n(?P<solution>.*?)^ *### END SOLUTION *$", flags=re.M | re.S)
 GIVEN = re.compile(r"^ *### GIVEN *\n", flags=re.M)
+FIXED = """\
+The set-up cell and the cells with checks cannot be edited. Write in the cells between them, and add cells of your own wherever
+you like, for imports for example."""
 COLAB = """\
 # Where the library is not installed, on Google Colab, fetch it.
 from importlib.util import find_spec
@@ -72,6 +76,7 @@ def _placeholder(solution, indent):
 def student_version(teacher, address=None):
     """The student's notebook made from the teacher's. address: the repository that Colab fetches the library from."""
     student = copy.deepcopy(teacher)
+    student.cells[0].source += f"\n\n{FIXED}"
     first_setup = True
     for cell in student.cells:
         if cell.cell_type == "markdown":
@@ -82,6 +87,8 @@ def student_version(teacher, address=None):
         if "setup" in tags(cell) and first_setup:
             first_setup = False
             cell.source = (COLAB.format(address=address, packages="safetensors") if address else "") + cell.source
+        if tags(cell) & {"setup", "check"}:
+            cell.metadata |= {"editable": False, "deletable": False}
         cell.source = blank(cell.source)
         cell.outputs, cell.execution_count = [], None
     return student

@@ -26,7 +26,7 @@ TESTS = {
     "impute": ["tests/library/test_impute.py", *SHARED],
     "metrics": ["tests/library/test_metrics.py", "tests/library/test_messages.py", "tests/library/test_properties_data.py"],
     "checks/__init__": CHECKS,
-    "checks/__main__": ["tests/classroom/test_grader.py"],
+    **{f"checks/{name}": ["tests/classroom/test_grader.py"] for name in ("__main__", "grader", "runner")},
     "checks/workbooks": CHECKS,
     **{f"checks/chapter_{number:02}": CHECKS for number in range(1, 10)},
 }

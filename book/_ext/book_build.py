@@ -1,6 +1,7 @@
 """What the book asks of Sphinx beyond its configuration: mathematics without a network, and no stale results."""
 
 import hashlib
+import os
 import re
 import shutil
 from importlib.metadata import files
@@ -126,6 +127,9 @@ Stemmer = function () {{
 
 def setup(app):
     languages["en"] = SearchBothSpellings
+    # The kernel "python3" is this Python, whatever is installed elsewhere under that name.
+    os.environ.pop("JUPYTER_PATH", None)
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     app.connect("builder-inited", copy_mathjax)
     app.connect("env-get-outdated", run_again_after_changes)
     app.connect("autodoc-process-docstring", keep_bars)

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from unittest.mock import Mock
 from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
 from bs4 import BeautifulSoup
 from check_notebooks import MAX_LINES, fix, problems
+from jupyter_client.kernelspec import KernelSpecManager
 
 ROOT = Path(__file__).parents[2]
 HTML = ROOT / "_build" / "html"
@@ -359,3 +361,16 @@ def test_addresses_follow_the_repository(address, found, monkeypatch):
     assert download.startswith("{download}")
     assert len(elsewhere) == len(found)
     assert all(part in link and "book/workbooks/02_kl.ipynb" in link for part, link in zip(found, elsewhere, strict=True))
+
+
+def test_notebooks_run_in_the_python_that_builds_the_book(monkeypatch, tmp_path):
+    """Whatever is installed elsewhere under the name of their kernel."""
+    kernel = tmp_path / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(json.dumps({"argv": ["/another/python"], "display_name": "Other", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    assert KernelSpecManager().get_kernel_spec("python3").argv[0] == "/another/python"
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    importlib.import_module("book_build").setup(Mock())
+    assert KernelSpecManager().get_kernel_spec("python3").argv[0] != "/another/python"

@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 import make_workbooks as workbooks
@@ -16,8 +17,9 @@ import nbformat
 import numpy as np
 import pytest
 
+from tvae_lib import checks
 from tvae_lib.checks import NotYet, call, expect, parts, task
-from tvae_lib.checks.__main__ import task_numbers
+from tvae_lib.checks.grader import task_numbers
 
 ROOT = Path(__file__).parents[2]
 CHAPTERS = sorted(path.stem for path in (ROOT / "tvae_lib" / "checks").glob("chapter_*.py"))
@@ -35,15 +37,23 @@ WRONG = [(*key, i) for key in TASKS for i in range(len(ANSWERS[key[0]].get(key[1
 
 
 @pytest.fixture
-def verdict(capsys):
-    """What a check prints about some answers: exactly one line, and the check returns nothing."""
+def verdict(capsys, recwarn):
+    """What a check prints about some answers: exactly one line. The check returns nothing, and the grader hears the same."""
 
     def say(chapter, number, answers):
-        assert getattr(CHECKS[chapter], f"task_{number}")(*answers) is None
+        heard = []
+        checks.listener = lambda *verdict: heard.append(verdict)
+        try:
+            assert getattr(CHECKS[chapter], f"task_{number}")(*answers) is None
+        finally:
+            checks.listener = None
+        own = [each for each in recwarn if "tvae_lib" in each.filename and issubclass(each.category, RuntimeWarning)]
+        assert not own, "the check's own arithmetic gives no warning"
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) == 1, lines
         start = f"Task {int(chapter[-2:])}.{number}: "
         assert lines[0].startswith(start), lines[0]
+        assert heard == [(f"{int(chapter[-2:])}.{number}", lines[0] == start + "correct.")]
         return lines[0].removeprefix(start)
 
     return say
@@ -61,6 +71,38 @@ def test_every_task_has_answers_to_try(chapter):
 @pytest.mark.parametrize(("chapter", "number"), TASKS)
 def test_a_right_answer_written_differently_passes(chapter, number, verdict):
     assert verdict(chapter, number, ANSWERS[chapter][number]["right"]) == "correct."
+
+
+def settings_of_a_notebook(which):
+    if which == "numpy":
+        np.seterr(all="raise")
+    elif which == "warnings":
+        warnings.simplefilter("error")
+    else:
+        torch = pytest.importorskip("torch")
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+
+
+@pytest.fixture
+def restore_settings():
+    numpy, torch = np.geterr(), sys.modules.get("torch")
+    dtype = torch and torch.get_default_dtype()
+    with warnings.catch_warnings():
+        yield
+    np.seterr(**numpy)
+    if torch := sys.modules.get("torch"):
+        torch.set_grad_enabled(True)
+        torch.set_default_dtype(dtype or torch.float32)
+
+
+@pytest.mark.parametrize("which", ["numpy", "warnings", "torch"])
+def test_right_answers_pass_whatever_the_notebook_has_set(which, verdict, restore_settings):
+    settings_of_a_notebook(which)
+    for chapter, number in TASKS:
+        assert verdict(chapter, number, ANSWERS[chapter][number]["right"]) == "correct."
+    if which == "numpy":
+        assert set(np.geterr().values()) == {"raise"}, "the notebook's settings come back"
 
 
 LOWER_CASE = re.compile(r"(?:^|[.?] )(?:at|far|for|from|here|in|it|one|only|that|the|there|these|this|what|where|you)\b")
@@ -252,6 +294,15 @@ def test_hitting_the_interrupt_key_still_works():
 # The students' versions
 
 
+def test_cells_that_the_grader_puts_back_cannot_be_edited():
+    for path in TEACHER:
+        student = nbformat.read(workbooks.WORKBOOKS / path.name, as_version=4)
+        assert "cannot be edited" in student.cells[0].source
+        for cell in student.cells:
+            fixed = bool(workbooks.tags(cell) & {"setup", "check"})
+            assert (cell.metadata.get("editable", True), cell.metadata.get("deletable", True)) == (not fixed, not fixed)
+
+
 def test_students_versions_are_up_to_date():
     assert workbooks.main(["--check"]) == 0
 
@@ -322,7 +373,7 @@ def test_a_workbook_is_complete(path):
     assert about["builds"].endswith(".")
     assert "".join(notebook["cells"][0]["source"]).startswith(f"# Workbook {path.stem[:2]}: ")
     cells = nbformat.read(path, as_version=4).cells
-    checked = [number for cell in cells if "check" in workbooks.tags(cell) for number in task_numbers(cell)]
+    checked = [number for cell in cells if "check" in workbooks.tags(cell) for number in task_numbers(cell.source)]
     assert checked == tasks_of(f"chapter_{path.stem[:2]}"), "each check once, in order"
     headings = [int(n) for cell in cells for n in re.findall(r"^## Task (\d+)\.", cell.source, flags=re.M)]
     assert headings == list(range(1, len(headings) + 1))

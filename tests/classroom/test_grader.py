@@ -1,16 +1,24 @@
 """Grading a folder of workbooks: `python -m tvae_lib.checks FOLDER`."""
 
+import io
 import json
+import os
+import resource
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import nbformat
 import pandas as pd
+import psutil
 import pytest
 from make_workbooks import WORKBOOKS
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tvae_lib.checks import __main__ as grader
+import tvae_lib
+from tvae_lib.checks import __main__ as command
+from tvae_lib.checks import grader
 
 TEACHER = sorted(WORKBOOKS.glob("teacher/*.ipynb"))
 
@@ -67,6 +75,28 @@ def test_the_students_version_runs_and_nothing_is_correct_yet(path):
     assert set(result["tasks"].values()) == {"no"}
 
 
+def change(**cells):
+    """The solved tiny workbook, some cells of which (by their id with _ for -) hold something else."""
+    notebook = tiny()
+    for each in notebook.cells:
+        each.source = cells.pop(each.id.replace("-", "_"), each.source)
+    assert not cells
+    return notebook
+
+
+def ids_lost(notebook):
+    """What some editors leave of a notebook."""
+    notebook.nbformat_minor = 4
+    for each in notebook.cells:
+        each.pop("id", None)
+    return notebook
+
+
+def drop(notebook, *ids):
+    notebook.cells = [each for each in notebook.cells if each.id not in ids]
+    return notebook
+
+
 def test_right_and_wrong_answers(grade):
     assert grade(tiny()) == {"workbook": "02_tiny", "tasks": ALL_RIGHT, "remark": ""}
     wrong = tiny(RIGHT | {2: "log_q = lambda z, mu, logvar, df: z"})
@@ -79,6 +109,51 @@ def test_an_error_stops_neither_the_later_cells_nor_the_verdicts(grade):
     assert result["remark"] == "cell 5: ZeroDivisionError"
 
 
+# Right work that is not quite where, or not quite what, it was
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["ids", "no ids"])
+def test_what_is_written_into_fixed_cells_is_run_too(grade, lost):
+    """And then the original: here an answer needs an import in the set-up cell, and another stands in its check's cell."""
+    notebook = change(
+        setup=SETUP + "\nfrom scipy.special import betaln",
+        answer_1="def log_t(eps, df):\n    return -betaln(df / 2, 0.5) - 0.5 * np.log(df) - (df + 1) / 2 * np.log1p(eps**2 / df)",
+        answer_2="log_q = lambda z, mu, logvar, df: z",
+        check_2=RIGHT[2] + "\n\n" + CHECK[2],
+    )
+    result = grade(ids_lost(notebook) if lost else notebook)
+    assert result == {"workbook": "02_tiny", "tasks": ALL_RIGHT, "remark": "changed: set-up, check 2"}
+
+
+def test_spaces_that_an_editor_adds_are_no_change(grade):
+    assert grade(change(check_1=CHECK[1] + "  \n", setup=SETUP.replace("\n", " \n")))["remark"] == ""
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["ids", "no ids"])
+def test_a_check_belongs_behind_its_answer(grade, lost):
+    """One is copied above its answer, one has changed places with it, and one is missing."""
+    notebook = drop(tiny(), "check-4")
+    notebook.cells.insert(1, cell("check-1", CHECK[1], "check"))
+    place = next(i for i, each in enumerate(notebook.cells) if each.id == "answer-2")
+    notebook.cells[place : place + 2] = notebook.cells[place : place + 2][::-1]
+    result = grade(ids_lost(notebook) if lost else notebook)
+    assert result["tasks"] == ALL_RIGHT
+    assert result["remark"] == "cell 2: NameError; missing: check 4"
+
+
+def test_without_its_answer_a_check_says_no(grade):
+    """Also where the check was deleted, and the student uses the name for something else."""
+    notebook = drop(tiny(), "answer-1", "check-1", "answer-2")
+    notebook.cells.append(cell("mine", "log_t = 1"))
+    assert grade(notebook)["tasks"] == ALL_RIGHT | {1: "no", 2: "no"}
+
+
+def test_a_name_that_is_used_again_later_costs_nothing(grade):
+    notebook = drop(tiny(), "check-1")
+    notebook.cells.append(cell("mine", "log_t = log_q = 1"))
+    assert grade(notebook)["tasks"] == ALL_RIGHT
+
+
 def test_a_changed_check_counts_for_nothing(grade):
     lie = "print('Task 2.1: correct.')"
     fake = "class check:\n    task_1 = task_2 = task_4 = lambda answer: print('Task 2.1: correct.')"
@@ -87,29 +162,77 @@ def test_a_changed_check_counts_for_nothing(grade):
     copied = tiny(RIGHT | wrong)
     copied.cells.append(cell("check-1", lie, "check"))
     assert grade(copied)["tasks"] == ALL_RIGHT | {1: "no"}
-    talkative = {1: f"def log_t(eps, df):\n    {lie}\n    return eps"}
+    talkative = {1: f"def log_t(eps, df):\n    {lie}\n    check.task_1(stats.t.logpdf)\n    return eps"}
     assert grade(tiny(RIGHT | talkative))["tasks"] == ALL_RIGHT | {1: "no"}
+    replaced = {1: f"{wrong[1]}\nimport tvae_lib.checks.chapter_02 as chapter\nchapter.task_1 = chapter.expect = print"}
+    assert grade(tiny(RIGHT | replaced))["tasks"] == ALL_RIGHT | {1: "no"}
+
+
+def test_what_is_printed_is_no_verdict(grade):
+    """Nor what is written to any file that is open."""
+    report = json.dumps({"task": 1, "correct": True, "nonce": "0"})
+    forge = (
+        f"print({report!r})\nfor file in range(10):\n    try:\n        os.write(file, b'\\n' + {report!r}.encode() + b'\\n')\n"
+    )
+    forge += "    except OSError:\n        pass\nlog_t = print"
+    assert grade(tiny(RIGHT | {1: f"import os\n{forge}"})) == {
+        "workbook": "02_tiny",
+        "tasks": ALL_RIGHT | {1: "no"},
+        "remark": "",
+    }
+
+
+LEFT_BEHIND = """
+import os, sys, warnings
+check = np.random.seed = np.log = np.errstate = stats.t = 0
+np.seterr(all="raise")
+warnings.simplefilter("error")
+print("." * 1000, end="\\r")
+sys.stdout.close()
+os.rmdir(os.getcwd())
+"""
+
+
+def test_what_an_answer_leaves_behind_does_not_disturb_the_checks(grade):
+    answers = {
+        1: "logpdf = stats.t.logpdf\nlog_t = lambda eps, df: logpdf(eps, df)" + LEFT_BEHIND,
+        2: "def log_q(z, mu, logvar, df):\n    return log_t((z - mu) / np.exp(logvar / 2), df) - logvar / 2",
+    }
+    notebook = tiny(RIGHT | answers)
+    notebook.cells.append(
+        cell("mine", "assert check == np.random.seed == 0 and np.geterr()['over'] == 'raise', 'it has its way again'")
+    )
+    result = grade(notebook)
+    assert result["tasks"] == ALL_RIGHT
+    assert "AssertionError" not in result["remark"]
 
 
 def test_a_deleted_or_added_cell_does_no_harm(grade):
-    notebook = tiny()
-    notebook.cells = [kept for kept in notebook.cells if kept.id not in ("setup", "check-2", "title")]
+    notebook = drop(tiny(), "setup", "check-2", "title")
     notebook.cells.insert(0, cell("mine", "# my own cell"))
-    assert grade(notebook)["tasks"] == ALL_RIGHT
+    assert grade(notebook) == {"workbook": "02_tiny", "tasks": ALL_RIGHT, "remark": "missing: set-up, check 2"}
 
 
 def test_lost_identities(grade):
     """Colab moves a cell's id into its metadata; some editors drop it, and the notebook's metadata too."""
-    colab, dropped = tiny(), tiny()
+    colab = tiny()
     for each in colab.cells:
         each.metadata["id"] = each.id
-    for notebook in (colab, dropped):
-        notebook.nbformat_minor = 4
-        for each in notebook.cells:
-            del each["id"]
-    assert grade(colab)["tasks"] == ALL_RIGHT
+    assert grade(ids_lost(colab))["tasks"] == ALL_RIGHT
+    dropped = ids_lost(tiny())
     del dropped.metadata["workbook"]
     assert grade(dropped, name="ada_02_tiny (1).ipynb")["tasks"] == ALL_RIGHT
+
+
+def test_what_programs_do_to_a_file(grade, tmp_path):
+    """They leave out what is empty, and store text in their own way."""
+    notebook = tiny()
+    for each in notebook.cells:
+        del each["metadata"]
+    (tmp_path / "bom.ipynb").write_text(json.dumps(notebook), encoding="utf-8-sig")
+    (tmp_path / "utf-16.ipynb").write_text(json.dumps(notebook), encoding="utf-16")
+    assert grader.grade(tmp_path / "bom.ipynb")["tasks"] == ALL_RIGHT
+    assert grader.read(tmp_path / "utf-16.ipynb").cells[1].source == SETUP
 
 
 def test_what_was_stored_is_not_believed(grade):
@@ -126,14 +249,15 @@ STUBBORN = "while True:\n    try:\n        while True:\n            pass\n    ex
 @pytest.mark.parametrize(
     ("answer", "remark"),
     [
-        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "crash: Python itself was ended"),
-        ("def log_q(*arguments):\n    while True:\n        pass", "time-out after 7 s"),
-        (STUBBORN, "time-out after 7 s"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "crash: Python itself was ended (cell 5)"),
+        ("def log_q(*arguments):\n    while True:\n        pass", "time-out after 15 s (cell 6)"),
+        (STUBBORN, "time-out after 15 s (cell 5)"),
+        ("import os\nos.closerange(3, 1000)", "crash: Python itself was ended (cell 5)"),
     ],
-    ids=["killed", "endless", "stubborn"],
+    ids=["killed", "endless", "stubborn", "deaf"],
 )
 def test_a_crash_or_an_endless_loop_keeps_the_verdicts_before_it(grade, answer, remark):
-    result = grade(tiny(RIGHT | {2: answer}), timeout=7)
+    result = grade(tiny(RIGHT | {2: answer}), timeout=15)
     assert result == {"workbook": "02_tiny", "tasks": {1: "yes", 2: "", 4: ""}, "remark": remark}
 
 
@@ -147,6 +271,111 @@ def test_each_notebook_starts_in_an_empty_folder(grade, tmp_path):
     look = "\nimport os\nassert os.listdir() == []\nopen('left_behind.txt', 'w').close()"
     assert grade(tiny(RIGHT | {1: RIGHT[1] + look}))["remark"] == ""
     assert not list(tmp_path.rglob("left_behind.txt"))
+
+
+# What the teacher's guide promises of time, memory, output and processes
+
+
+def limited(*command, memory=None, **options):
+    """Start a process that may take so much memory and no more."""
+    limit = memory and (lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory)))
+    return subprocess.Popen([sys.executable, *command], preexec_fn=limit, stdout=subprocess.PIPE, text=True, **options)
+
+
+def test_endless_output_takes_no_memory(grade, tmp_path):
+    """Printed, or written past Python, or raised, or reported: the grader keeps none of it."""
+    loop = "def endless(write):\n    while True:\n        write('x' * 100_000 + '\\n')\n"
+    loop += "import os, threading\nfor file in range(10):\n    raw = lambda text, file=file: os.write(file, text.encode())\n"
+    loop += "    threading.Thread(target=endless, args=[raw], daemon=True).start()\nendless(print)"
+    before = psutil.Process().memory_info().rss
+    start = time.monotonic()
+    result = grade(tiny(RIGHT | {2: loop}), timeout=10)
+    assert time.monotonic() - start < 25
+    assert psutil.Process().memory_info().rss - before < 50e6
+    assert result["tasks"][1] == "yes" and result["remark"] == "time-out after 10 s (cell 5)"
+
+
+DETACHED = """
+import subprocess, sys
+open("{sign}", "w").close()
+subprocess.Popen([sys.executable, "-c", '''
+import os, time
+i = 0
+while True:
+    i += 1
+    os.makedirs("d", exist_ok=True)
+    open(f"d/{{i % 500}}", "w").close()
+    open("{sign}", "a").write("x")
+'''], start_new_session=True)
+"""
+
+
+@pytest.mark.parametrize("ending", ["", "while True: pass", "import os; os._exit(0)"], ids=["end", "endless", "killed"])
+def test_no_process_outlives_its_notebook(grade, tmp_path, ending):
+    sign = tmp_path / "sign.txt"
+    result = grade(tiny(RIGHT | {4: RIGHT[4] + DETACHED.format(sign=sign) + ending}), timeout=10)
+    assert result["tasks"] == (ALL_RIGHT if not ending else ALL_RIGHT | {4: ""})
+    written = sign.stat().st_size
+    time.sleep(0.3)
+    assert sign.stat().st_size == written
+
+
+def test_a_thread_or_a_copy_that_does_not_end_holds_nothing_up(grade):
+    thread = "\nimport threading, time\nthreading.Thread(target=time.sleep, args=[1000]).start()"
+    fork = "\nimport os\nos.fork()"
+    result = grade(tiny(RIGHT | {1: RIGHT[1] + thread, 2: RIGHT[2] + fork}), timeout=60)
+    assert result == {"workbook": "02_tiny", "tasks": ALL_RIGHT, "remark": ""}
+
+
+def test_where_memory_ends_the_notebook_is_the_first_to_go(grade, tmp_path):
+    if not Path("/proc/self/oom_score_adj").exists():
+        pytest.skip("Linux only")
+    look = f"\nopen({str(tmp_path / 'score')!r}, 'w').write(open('/proc/self/oom_score_adj').read())"
+    grade(tiny(RIGHT | {1: RIGHT[1] + look}))
+    assert (tmp_path / "score").read_text() == "1000\n"
+
+
+def test_when_the_grader_is_killed_its_notebook_ends(tmp_path):
+    """The notebook writes as long as it lives."""
+    originals, sign = tmp_path / "originals", tmp_path / "sign"
+    originals.mkdir()
+    nbformat.write(tiny(dict.fromkeys(RIGHT, "...")), originals / "02_tiny.ipynb")
+    endless = f"import time\nwhile True:\n    open({str(sign)!r}, 'a').write('x')\n    time.sleep(0.05)"
+    nbformat.write(tiny(RIGHT | {1: endless}), tmp_path / "ada.ipynb")
+    code = "import pathlib, sys; from tvae_lib.checks import grader; grader.WORKBOOKS = pathlib.Path(sys.argv[1]); "
+    killed = limited("-c", code + "grader.grade(sys.argv[2])", str(originals), str(tmp_path / "ada.ipynb"))
+    wait_for(lambda: sign.exists() and sign.stat().st_size)
+    killed.kill()
+    killed.communicate()
+    time.sleep(3)
+    written = sign.stat().st_size
+    time.sleep(0.5)
+    assert sign.stat().st_size == written
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_the_python_of_the_grader_is_used(grade, tmp_path, monkeypatch):
+    """Whatever kernels are installed under the name python3, and wherever the command is given."""
+    kernel = tmp_path / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(json.dumps({"argv": ["/bin/false"], "display_name": "Other", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    own = (
+        f"\nimport sys, tvae_lib\nassert sys.executable == {sys.executable!r}\nassert tvae_lib.__file__ == {tvae_lib.__file__!r}"
+    )
+    assert grade(tiny(RIGHT | {1: RIGHT[1] + own})) == {"workbook": "02_tiny", "tasks": ALL_RIGHT, "remark": ""}
+
+
+def test_what_notebooks_use_of_ipython_works(grade):
+    magic = "\n%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\n!echo seen\n%time 1\n"
+    magic += "import asyncio\nawait asyncio.sleep(0)\ndisplay(1)"
+    assert grade(tiny(RIGHT | {1: RIGHT[1] + magic})) == {"workbook": "02_tiny", "tasks": ALL_RIGHT, "remark": ""}
 
 
 @pytest.mark.parametrize(
@@ -167,6 +396,100 @@ def test_what_is_no_workbook_gets_a_remark(grade, tmp_path, text, remark):
     assert grader.grade(path) == {"workbook": "", "tasks": {}, "remark": remark}
 
 
+# The folder, the table and the file
+
+
+@pytest.fixture
+def shell(grade, tmp_path, monkeypatch, capsys):
+    """Grade a folder whose notebooks hold only a grade, e.g. "3/3": nothing is run."""
+
+    def pretend(path, timeout=300):
+        if path.read_text() == "interrupt":
+            raise KeyboardInterrupt
+        if path.read_text() == "fail":
+            raise OSError(28, "No space left on device")
+        graded.append(path.name)
+        return {"workbook": "02_tiny", "tasks": {1: path.read_text()}, "remark": ""}
+
+    graded = []
+    monkeypatch.setattr(grader, "grade", pretend)
+
+    def run(*arguments, **notebooks):
+        graded.clear()
+        for name, content in notebooks.items():
+            (tmp_path / "class").mkdir(exist_ok=True)
+            (tmp_path / "class" / f"{name}.ipynb").write_text(content)
+        status = command.main([str(tmp_path / "class"), *arguments])
+        said = capsys.readouterr()
+        return status, graded.copy(), said.out.splitlines(), said.err
+
+    return run
+
+
+def test_a_stopped_command_has_lost_nothing_and_goes_on(shell, tmp_path):
+    scores = tmp_path / "scores.csv"
+    status, graded, lines, _ = shell("--csv", str(scores), ada="yes", bob="yes", cyn="interrupt", dan="no")
+    assert status == f"stopped: 2 of 4 are graded; their rows are in {scores}, and the same command goes on from there"
+    assert (graded, len(lines)) == (["ada.ipynb", "bob.ipynb"], 3)
+    assert pd.read_csv(scores)["notebook"].tolist() == ["ada.ipynb", "bob.ipynb"]
+    status, graded, lines, _ = shell("--csv", str(scores), bob="no", cyn="no")  # one has been handed in again
+    assert (status, graded, len(lines)) == (0, ["bob.ipynb", "cyn.ipynb", "dan.ipynb"], 5)
+    assert pd.read_csv(scores)["1"].tolist() == ["yes", "no", "no", "no"]
+    assert shell("--csv", str(scores))[1] == []
+    assert shell()[0:2] == (0, ["ada.ipynb", "bob.ipynb", "cyn.ipynb", "dan.ipynb"])
+
+
+def test_what_stops_one_grade_stops_no_other(shell, tmp_path):
+    status, graded, lines, _ = shell(ada="fail", bob="yes")
+    assert (status, graded) == (0, ["bob.ipynb"])
+    assert lines[1].endswith("  not graded: OSError: [Errno 28] No space left on device")
+
+
+def test_a_file_that_is_no_table_of_grades_stays(shell, tmp_path):
+    (tmp_path / "marks.csv").write_text("name,mark\nAda,1\n")
+    status, graded, _, _ = shell("--csv", str(tmp_path / "marks.csv"), ada="yes")
+    assert (status, graded) == (f"--csv: {tmp_path / 'marks.csv'} is there already, and no table of grades", [])
+    assert (tmp_path / "marks.csv").read_text() == "name,mark\nAda,1\n"
+
+
+def test_names_that_cannot_be_encoded(shell, tmp_path):
+    """In a folder on Linux any bytes may be a name, and a terminal need not know all letters."""
+    folder = tmp_path / "class"
+    folder.mkdir()
+    for name in (b"aufgabe-\xfc.ipynb", "Łukasz.ipynb".encode(), b"two\nlines.ipynb"):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_text("yes")
+    assert shell("--csv", str(tmp_path / "scores.csv"))[0] == 0
+    names = ["aufgabe-\\xfc.ipynb", "two\\nlines.ipynb", "Łukasz.ipynb"]
+    assert sorted(pd.read_csv(tmp_path / "scores.csv")["notebook"]) == names
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    command.show("Łukasz.ipynb é", terminal)
+    terminal.flush()
+    assert terminal.buffer.getvalue().decode("cp1252").strip() == "\\u0141ukasz.ipynb é"
+
+
+def test_nothing_is_passed_over_in_silence(shell, tmp_path):
+    folder = tmp_path / "class"
+    for path in ("a.ipynb.txt", "b.IPYNB", "c.ipynb (1)", "d.zip", "e.pdf", "__MACOSX/._f.ipynb", "._f.ipynb"):
+        (folder / path).parent.mkdir(exist_ok=True, parents=True)
+        (folder / path).write_text("yes")
+    for path in (".ipynb_checkpoints/g-checkpoint.ipynb", ".virtual_documents/h.ipynb"):
+        (folder / path).parent.mkdir()
+        (folder / path).write_text("yes")
+    status, graded, lines, err = shell()
+    assert (status, graded) == (0, ["a.ipynb.txt", "b.IPYNB", "c.ipynb (1)"])
+    assert len(lines) == 5 and lines[-1].split()[0] == "d.zip" and lines[-1].endswith("not graded: unpack it first")
+    assert err == "Passed over, as no name says that it is a notebook: e.pdf\n"
+
+
+def test_without_the_workbooks_the_message_says_so(tmp_path, monkeypatch):
+    """A wheel holds none of them."""
+    monkeypatch.setattr(grader, "WORKBOOKS", tmp_path / "workbooks")
+    said = command.main([str(tmp_path)])
+    assert (
+        said == f"there are no workbooks in {tmp_path / 'workbooks'}: install the library from a clone, with `pip install -e .`"
+    )
+
+
 def test_one_table_for_a_folder(grade, tmp_path, capsys):
     folder, scores = tmp_path / "class", tmp_path / "scores.csv"
     (folder / "late" / ".ipynb_checkpoints").mkdir(parents=True)
@@ -175,15 +498,19 @@ def test_one_table_for_a_folder(grade, tmp_path, capsys):
     nbformat.write(tiny(RIGHT | {4: "draws_needed = ..."}), folder / "late" / "cyn.ipynb")
     nbformat.write(tiny(), folder / "late" / ".ipynb_checkpoints" / "cyn-checkpoint.ipynb")
     (folder / "dan.ipynb").write_text("not a notebook")
-    assert grader.main([str(folder), "--csv", str(scores), "--timeout", "60"]) == 0
+    assert command.main([str(folder), "--csv", str(scores), "--timeout", "60"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 5
     assert (folder / "ada.ipynb").read_text() == nbformat.writes(tiny()) + "\n"  # what was handed in stays as it is
     table = pd.read_csv(scores, keep_default_na=False, dtype=str).set_index("notebook")
-    assert table.columns.tolist() == ["workbook", "1", "2", "4", "correct", "remark"]
-    assert table.loc["ada.ipynb"].tolist() == ["02_tiny", "yes", "yes", "yes", "3/3", ""]
-    assert table.loc["bob.ipynb"].tolist() == ["02_tiny", "yes", "", "", "1/3", "crash: Python itself was ended"]
-    assert table.loc["late/cyn.ipynb"].tolist() == ["02_tiny", "yes", "yes", "no", "2/3", ""]
-    assert table.loc["dan.ipynb"].tolist() == ["", "", "", "", "", "not a notebook"]
+    assert all(len(checksum) == 16 for checksum in table["checksum"])
+    assert table.columns.tolist() == ["workbook", "1", "2", "4", "correct", "remark", "checksum"]
+    assert table.loc["ada.ipynb"].tolist()[:-1] == ["02_tiny", "yes", "yes", "yes", "3/3", ""]
+    assert table.loc["bob.ipynb"].tolist()[:-1] == ["02_tiny", "yes", "", "", "1/3", "crash: Python itself was ended (cell 5)"]
+    assert table.loc["late/cyn.ipynb"].tolist()[:-1] == ["02_tiny", "yes", "yes", "no", "2/3", ""]
+    assert table.loc["dan.ipynb"].tolist()[:-1] == ["", "", "", "", "", "not a notebook"]
+
+
+TIMEOUT = "--timeout must be a number of seconds above 0 and at most 86400, a day; got"
 
 
 @pytest.mark.parametrize(
@@ -191,21 +518,22 @@ def test_one_table_for_a_folder(grade, tmp_path, capsys):
     [
         (["no_such_folder"], "no_such_folder is not a folder"),
         (["."], ". holds no notebooks (*.ipynb)"),
-        ([".", "--timeout", "0"], "--timeout must be a number of seconds above 0, got 0"),
-        ([".", "--timeout", "nan"], "--timeout must be a number of seconds above 0, got nan"),
+        ([".", "--timeout", "0"], f"{TIMEOUT} 0"),
+        ([".", "--timeout", "nan"], f"{TIMEOUT} nan"),
+        ([".", "--timeout", "inf"], f"{TIMEOUT} inf"),
         ([".", "--csv", "nowhere/scores.csv"], "--csv: there is no folder nowhere"),
     ],
 )
 def test_a_wrong_argument_is_answered_in_one_line(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert grader.main(arguments) == message  # which sys.exit prints
+    assert command.main(arguments) == message  # which sys.exit prints
 
 
 def test_the_command(tmp_path):
     (tmp_path / "ada.ipynb").write_text("no notebook")
-    command = [sys.executable, "-m", "tvae_lib.checks", str(tmp_path)]
-    good = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    line = [sys.executable, "-m", "tvae_lib.checks", str(tmp_path)]
+    good = subprocess.run(line, capture_output=True, text=True, timeout=100)
     assert good.returncode == 0
     assert "ada.ipynb" in good.stdout
-    bad = subprocess.run([*command[:-1], "nowhere"], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    bad = subprocess.run([*line[:-1], "nowhere"], cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert (bad.returncode, bad.stderr) == (1, "nowhere is not a folder\n")

@@ -13,15 +13,19 @@ function, `parts` takes its answer apart, `expect` compares with a reference and
 `python -m tvae_lib.checks FOLDER` grades a folder of workbooks that were handed in.
 """
 
+import contextlib
 import copy
 import functools
 import inspect
+import sys
 import traceback
+import warnings
 
 import numpy as np
 
 UNFILLED = "There is nothing here yet: replace the `...` in the cell above, run it, then run this cell again."
 
+listener = None  # where the grader hears a verdict: called with the number of a task and whether it is correct
 _changed = []  # for each argument that a reader's function has changed, since the check began, a hint
 
 
@@ -39,23 +43,39 @@ def task(number):
     def decorate(check):
         @functools.wraps(check)
         def verdict(*answers):
+            hint = None
             try:
                 if any(answer is ... for answer in answers):
                     raise NotYet(UNFILLED)
                 _changed.clear()
-                check(*answers)
+                with _usual_settings():
+                    check(*answers)
                 if _changed:  # said last: first the numbers should be right
                     raise NotYet(_changed[0])
-            except NotYet as hint:
-                print(f"Task {number}: not yet. {hint}")
+            except NotYet as error:
+                hint = str(error)
             except (Exception, SystemExit) as error:
-                print(f"Task {number}: not yet. The check cannot make sense of this answer ({_in_words(error)}).")
-            else:
-                print(f"Task {number}: correct.")
+                hint = f"The check cannot make sense of this answer ({_in_words(error)})."
+            if listener:
+                listener(number, hint is None)
+            print(f"Task {number}: correct." if hint is None else f"Task {number}: not yet. {hint}")
 
         return verdict
 
     return decorate
+
+
+@contextlib.contextmanager
+def _usual_settings():
+    """NumPy, PyTorch and warnings as they are set at first, whatever the notebook has set; afterwards its settings come back."""
+    torch = sys.modules.get("torch")
+    with np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"), warnings.catch_warnings():
+        for category in (RuntimeWarning, UserWarning, FutureWarning):
+            warnings.simplefilter("default", category)
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
+        with torch.enable_grad() if torch else contextlib.nullcontext():
+            yield
 
 
 def _in_words(error):

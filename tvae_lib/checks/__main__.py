@@ -1,171 +1,105 @@
-"""Grade a folder of workbooks: `python -m tvae_lib.checks FOLDER` prints one table, a row for each notebook.
+"""Grade a folder of workbooks: `python -m tvae_lib.checks FOLDER` prints one table, a row as soon as its notebook is graded.
 
-Every notebook runs from top to bottom in a fresh Python of its own and in an empty folder, with the set-up and check cells of the
-original put back, so that a changed check counts for nothing. A notebook that crashes or does not end costs its own row only.
+Every notebook runs from top to bottom in a fresh Python of its own and in an empty folder. The set-up and the checks of the
+original are put back, so that a changed check counts for nothing. A notebook that crashes or does not end costs its own row only.
+
+With --csv the table is kept in a file too, and the same command goes on where it was stopped: rows of unchanged notebooks stay.
 
 This runs the code that was handed in, with your rights: use an account or a machine where that is acceptable.
 """
 
 import argparse
-import copy
-import re
+import csv
+import hashlib
+import io
+import os
 import sys
-import tempfile
-import time
-import warnings
 from pathlib import Path
 
-import nbformat
-import pandas as pd
-from nbclient import NotebookClient
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from tqdm import tqdm
 
+from tvae_lib.checks import grader
 from tvae_lib.files import write_atomically
 
-WORKBOOKS = Path(__file__).parents[2] / "book" / "workbooks"
-FIXED = {"setup", "check"}
+MACHINES = {".ipynb_checkpoints", "__MACOSX", ".virtual_documents"}  # folders in which no student puts anything
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
-def read(path):
-    """A notebook from a file of any version, without its outputs. Raises ValueError, one line, if it is none."""
+def find(folder):
+    """What was handed in: the notebooks, the archives that may hold some, and everything else that is passed over."""
+    notebooks, archives, others = [], [], []
+    for where, inside, names in os.walk(folder, onerror=lambda error: others.append(Path(error.filename))):
+        inside[:] = set(inside) - MACHINES
+        for path in (Path(where, name) for name in names if not name.startswith("._")):
+            kind = path.name.lower()
+            # Browsers and mail programs append to names: ada.ipynb.txt, ada.ipynb (1).
+            (notebooks if ".ipynb" in kind else archives if kind.endswith(ARCHIVES) else others).append(path)
+    return sorted(notebooks), sorted(archives), sorted(others)
+
+
+def readable(path, folder):
+    """The name of a file as text that can be printed and encoded, whatever bytes it is made of."""
+    name = os.fsencode(path.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)
+
+
+def show(text, file=None):
+    """Print a line; letters that the terminal does not know become escapes."""
+    file = file or sys.stdout
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    tqdm.write(text.encode(encoding, "backslashreplace").decode(encoding), file=file)
+    file.flush()
+
+
+def row(name, result, numbers, checksum):
+    """One row of the table, a dict of text."""
+    tasks = result["tasks"]
+    correct = f"{list(tasks.values()).count('yes')}/{len(tasks)}" if tasks else ""
+    cells = {str(number): tasks.get(number, "") for number in numbers}
+    last = {"correct": correct, "remark": result["remark"], "checksum": checksum}
+    return {"notebook": name, "workbook": result["workbook"]} | cells | last
+
+
+def earlier(path):
+    """The rows of a table that is there already, by notebook and checksum. Raises ValueError if the file is something else."""
+    if not path.exists():
+        return {}
+    with open(path, encoding="utf-8", errors="replace", newline="") as file:
+        rows = csv.DictReader(file)
+        if (rows.fieldnames or ["notebook", "workbook"])[:2] != ["notebook", "workbook"]:
+            raise ValueError(f"{path} is there already, and no table of grades")
+        return {(each["notebook"], each["checksum"]): each for each in rows if each.get("checksum")}
+
+
+def checksum(path):
+    """What tells whether a file has changed; "" if it cannot be read."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # cells without an id get one
-            notebook = nbformat.read(path, as_version=4)
-        for cell in notebook.cells:
-            if cell.cell_type == "code":
-                cell.outputs, cell.execution_count = [], None
-        return notebook
-    except Exception as error:  # damaged JSON, missing keys, wrong encoding: nbformat raises many things
-        raise ValueError("not a notebook") from error
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError:
+        return ""
 
 
-def original_of(notebook, path):
-    """The student's version that the notebook started from. Raises ValueError, one line, if none fits."""
-    about = notebook.metadata.get("workbook")
-    name = about.get("name") if isinstance(about, dict) else None
-    for original in sorted(WORKBOOKS.glob("*.ipynb")):
-        if original.stem == name or (name is None and original.stem in path.stem):
-            try:
-                return read(original)
-            except ValueError:
-                hint = "restore it with `git checkout` or reinstall tvae_lib"
-                raise ValueError(f"the library's own {original.name} is damaged: {hint}") from None
-    raise ValueError("unknown workbook")
-
-
-def task_numbers(cell):
-    """The tasks that a check cell checks, e.g. [3] for `check.task_3(kl)`."""
-    return [int(number) for number in re.findall(r"\btask_(\d+)\(", cell.source)]
-
-
-def restore(notebook, original):
-    """The notebook with the original's set-up and check cells back in place.
-
-    Cells are recognised by their id, also where Colab keeps it, or else by their text. One that was deleted is put back
-    behind the cell that it followed.
-    """
-    cells = [({cell.get("id"), cell.metadata.get("id")}, copy.deepcopy(cell)) for cell in notebook.cells]
-    for number, (_, cell) in enumerate(cells):
-        cell["id"] = f"handed-in-{number}"  # some have none, and copied cells may share one
-    last = -1
-    for cell in original.cells:
-        found = [i for i, (ids, _) in enumerate(cells) if cell.id in ids]
-        found = found or [i for i, (_, other) in enumerate(cells) if other.cell_type == "code" and other.source == cell.source]
-        if FIXED & set(cell.metadata.get("tags", [])):
-            if found:
-                cells[found[0]] = (set(), copy.deepcopy(cell))
-            else:
-                found = [last + 1]
-                cells.insert(last + 1, (set(), copy.deepcopy(cell)))
-        last = found[0] if found else last
-    return nbformat.v4.new_notebook(cells=[cell for _, cell in cells])
-
-
-def execute(notebook, timeout):
-    """Run the notebook in place, in a fresh kernel and an empty folder. Returns a remark, empty if all went well."""
-    end = time.monotonic() + timeout
-    with tempfile.TemporaryDirectory() as folder:
-        client = NotebookClient(
-            notebook,
-            kernel_name="python3",
-            allow_errors=True,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],  # its warnings would tear the progress bar
-            timeout_func=lambda cell: max(end - time.monotonic(), 0.01),
-            resources={"metadata": {"path": folder}},
-        )
-        try:
-            client.execute()
-        except CellTimeoutError:
-            return f"time-out after {timeout:g} s"
-        except DeadKernelError:
-            return "crash: Python itself was ended"
-        except Exception as error:
-            return f"crash: {type(error).__name__}"
-    return ""
-
-
-def verdict(cell, chapter, number):
-    """What a check cell printed about one task: "yes", "no", or "" if it did not run."""
-    printed = "".join(output.text for output in cell.outputs if output.output_type == "stream" and output.name == "stdout")
-    # The last line counts: a print in the answer comes before the verdict.
-    lines = re.findall(rf"^Task {chapter}\.{number}: (correct|not yet)\.", printed, flags=re.M)
-    if lines:
-        return "yes" if lines[-1] == "correct" else "no"
-    errors = [output.ename for output in cell.outputs if output.output_type == "error"]
-    return "no" if errors and "KeyboardInterrupt" not in errors else ""  # this is how an endless loop was ended
-
-
-def first_error(notebook):
-    """A remark on the first cell that raised an error, or "" if none did."""
-    for number, cell in enumerate(notebook.cells, 1):
-        for output in cell.get("outputs", []):
-            if output.output_type == "error":
-                return f"cell {number}: {output.ename}"
-    return ""
-
-
-def grade(path, timeout=300):
-    """Run one workbook and read its verdicts.
-
-    Parameters
-    ----------
-    path : Path
-        The notebook that was handed in; it is not changed.
-    timeout : float
-        Seconds that the whole notebook may take.
-
-    Returns
-    -------
-    dict with "workbook" (its name), "tasks" (number of the task to "yes", "no" or "" for not run) and "remark"
-    """
+def grade(path, timeout):
+    """`grader.grade`, whatever goes wrong: a row is lost, and not the class."""
     try:
-        notebook = read(path)
-        original = original_of(notebook, Path(path))
-        notebook = restore(notebook, original)
-    except ValueError as error:
-        return {"workbook": "", "tasks": {}, "remark": str(error)}
-    except Exception:  # JSON that has cells, but of another kind
-        return {"workbook": "", "tasks": {}, "remark": "not a notebook"}
-    name = original.metadata["workbook"]["name"]
-    chapter = int(name[:2])
-    remark = execute(notebook, timeout) or first_error(notebook)
-    ids = {cell.id for cell in original.cells if "check" in cell.metadata.get("tags", [])}
-    checks = [cell for cell in notebook.cells if cell.id in ids]
-    tasks = {number: verdict(cell, chapter, number) for cell in checks for number in task_numbers(cell)}
-    return {"workbook": name, "tasks": tasks, "remark": remark}
+        return grader.grade(path, timeout)
+    except Exception as error:  # no room for the empty folder, for example
+        first = (str(error).splitlines() or [""])[0]
+        return {"workbook": "", "tasks": {}, "remark": f"not graded: {type(error).__name__}: {first}"}
 
 
-def table(grades):
-    """One row for each notebook. grades: dict of name to what `grade` returned."""
-    numbers = sorted({number for result in grades.values() for number in result["tasks"]})
-    rows = []
-    for name, result in grades.items():
-        row = {"notebook": name, "workbook": result["workbook"]}
-        row |= {str(number): result["tasks"].get(number, "") for number in numbers}
-        row["correct"] = f"{list(result['tasks'].values()).count('yes')}/{len(result['tasks'])}" if result["tasks"] else ""
-        rows.append(row | {"remark": result["remark"]})
-    return pd.DataFrame(rows)
+def write(path, rows):
+    """Write the whole table, so that the file is whole at any time. Returns what went wrong, if something did."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n", extrasaction="ignore", restval="")
+    table.writeheader()
+    table.writerows(rows)
+    try:
+        write_atomically(path, text.getvalue().encode())
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def main(arguments=None):
@@ -174,28 +108,53 @@ def main(arguments=None):
     )
     parser.add_argument("folder", type=Path, help="where the notebooks are; folders inside it are searched too")
     parser.add_argument("--timeout", type=float, default=300, help="seconds for each notebook (default: %(default)s)")
-    parser.add_argument("--csv", type=Path, help="write the table to this file as well")
+    parser.add_argument("--csv", type=Path, help="keep the table in this file as well")
     options = parser.parse_args(arguments)
-    if not options.folder.is_dir():
-        return f"{options.folder} is not a folder"
-    if not options.timeout > 0:
-        return f"--timeout must be a number of seconds above 0, got {options.timeout:g}"
+    folder = options.folder
+    if not folder.is_dir():
+        return f"{folder} is not a folder"
+    if not 0 < options.timeout <= 86400:
+        return f"--timeout must be a number of seconds above 0 and at most 86400, a day; got {options.timeout:g}"
     if options.csv and not options.csv.parent.is_dir():
         return f"--csv: there is no folder {options.csv.parent}"
-    paths = sorted(path for path in options.folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
-    if not paths:
-        return f"{options.folder} holds no notebooks (*.ipynb)"
-    grades = {}
-    for path in tqdm(paths, desc="grading", unit="notebook"):
-        grades[path.relative_to(options.folder).as_posix()] = grade(path, options.timeout)
-    result = table(grades)
-    print(result.to_string(index=False))
+    originals = sorted(grader.WORKBOOKS.glob("*.ipynb"))
+    if not originals:
+        return f"there are no workbooks in {grader.WORKBOOKS}: install the library from a clone, with `pip install -e .`"
+    notebooks, archives, others = find(folder)
+    if not notebooks and not archives:
+        return f"{folder} holds no notebooks (*.ipynb)"
+    kept = {}
     if options.csv:
         try:
-            write_atomically(options.csv, result.to_csv(index=False).encode())
-        except OSError as error:
+            kept = earlier(options.csv)
+        except (OSError, ValueError, csv.Error) as error:
             return f"--csv: {error}"
-    return 0
+
+    numbers = sorted({number for path in originals for number in grader.task_numbers(path.read_text("utf-8", "replace"))})
+    names = {path: readable(path, folder) for path in notebooks + archives}
+    widths = {"notebook": max(map(len, names.values())), "workbook": max(len(path.stem) for path in originals)}
+    widths |= {str(number): 3 for number in numbers} | {"correct": 7}
+    line = lambda cells: "  ".join(cells[key].ljust(width) for key, width in widths.items()) + "  " + cells["remark"]
+    checksums = {path: checksum(path) for path in notebooks} | dict.fromkeys(archives, "")
+    rows = {path: kept[key] for path in names if (key := (names[path], checksums[path])) in kept}
+    failed = ""
+    show(line(dict.fromkeys(widths, "") | {key: key for key in [*widths, "remark"]}).rstrip())
+    try:
+        for path in tqdm(names, desc="grading", unit="notebook", disable=None):
+            if path not in rows:
+                result = {"workbook": "", "tasks": {}, "remark": "not graded: unpack it first"}
+                if path in notebooks:
+                    result = grade(path, options.timeout)
+                rows[path] = row(names[path], result, numbers, checksums[path])
+                failed = options.csv and write(options.csv, [rows[path] for path in names if path in rows])
+            show(line(dict.fromkeys(widths, "") | rows[path]).rstrip())
+    except KeyboardInterrupt:
+        kept = f"; their rows are in {options.csv}, and the same command goes on from there" if options.csv else ""
+        return f"stopped: {len(rows)} of {len(names)} are graded{kept}"
+    if others:
+        some = ", ".join(readable(path, folder) for path in others[:20]) + (", ..." if len(others) > 20 else "")
+        show(f"Passed over, as no name says that it is a notebook: {some}", sys.stderr)
+    return f"--csv: {failed}" if failed else 0
 
 
 if __name__ == "__main__":
