@@ -123,10 +123,10 @@ def test_a_wrong_answer_gets_its_hint(chapter, number, i, verdict):
 def test_every_hint_for_a_mistake_is_given_to_some_wrong_answer(chapter, verdict, monkeypatch):
     offered, names = set(), set()
 
-    def remember(answer, expected, what="the result", mistakes=None, rtol=1e-6):
-        offered.update(mistakes or {})
+    def remember(answer, expected, what="the result", mistakes=None, rtol=1e-6, nearly=None):
+        offered.update(mistakes or {}, nearly[:1] if nearly else ())
         names.add(what)
-        return expect(answer, expected, what, mistakes, rtol)
+        return expect(answer, expected, what, mistakes, rtol, nearly)
 
     def remember_parts(answer, *what):
         names.update(what)

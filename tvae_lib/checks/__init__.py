@@ -143,7 +143,7 @@ def parts(answer, *names):
 
 
 @np.errstate(over="ignore", invalid="ignore")  # an answer may hold numbers whose square overflows
-def expect(answer, expected, what="the result", mistakes=None, rtol=1e-6):
+def expect(answer, expected, what="the result", mistakes=None, rtol=1e-6, nearly=None):
     """Raise `NotYet` with a hint unless the answer equals what is expected.
 
     Parameters
@@ -156,11 +156,13 @@ def expect(answer, expected, what="the result", mistakes=None, rtol=1e-6):
         For each likely mistake the hint, and the value that the mistake gives, of whatever shape.
     rtol : float
         Allowed difference, relative to the largest expected value.
+    nearly : (str, float), optional
+        The hint for an answer that is no known mistake and not right, but differs by less than this.
     """
     expected = np.asarray(expected, float)
     value = _as_array(answer, what)
 
-    def close(a, b):
+    def close(a, b, rtol=rtol):
         if np.shape(a) != np.shape(b):
             return False
         allowed = rtol * np.max(np.abs(b), initial=0, where=~np.isnan(b)) + 1e-12
@@ -171,6 +173,8 @@ def expect(answer, expected, what="the result", mistakes=None, rtol=1e-6):
     for hint, wrong in (mistakes or {}).items():
         if close(value, wrong):
             raise NotYet(hint)
+    if nearly and close(value, expected, nearly[1]):
+        raise NotYet(nearly[0])
     if value.shape != expected.shape:
         transposed = value.ndim == 2 and close(value.T, expected)
         more = " The numbers are right, but transposed." if transposed else ""

@@ -59,6 +59,12 @@ def task_2(error_of_mean):
             "This is the error of the mean of the first L draws. It depends on which come first, and what if L > n?": metrics.mse(
                 x, draws[:L].mean(axis=0)
             ),
+            "Everything falls with L here. Only the scatter does, like 1 / L; the distance of the mean from x stays.": (
+                (whole + variance) / L
+            ),
+            "The error of the mean of n draws still contains b / n: subtract that. And b itself needs `ddof=1`.": (
+                whole + variance / L
+            ),
             "This is b / L alone, the part that falls; a stays, however many draws there are.": b / L,
         }
         expect(call(error_of_mean, draws, x, L), whole - b / n + b / L, f"the error for L = {L}", mistakes)
@@ -92,6 +98,9 @@ def task_3(paired_interval):
             ends(stats.t(2 * n - 2).ppf(0.975), unpaired)
         ),
         "The standard deviation of the differences needs n - 1, `ddof=1`.": ends(t, d.std() / np.sqrt(n)),
+        "The standard deviation of the differences needs n - 1, `ddof=1`; and for so few of them 1.96 is too small: take the "
+        "quantile of t with n - 1 degrees of freedom.": ends(1.96, d.std() / np.sqrt(n)),
+        "These are distances from the mean: add them to it.": [-t * error, t * error],
         "This is where one more run may fall. For the mean, divide the standard deviation by sqrt(n).": ends(t, d.std(ddof=1)),
         "The standard deviation is divided by n; a mean of n scatters less by sqrt(n).": ends(t, d.std(ddof=1) / n),
         "Five per cent lie outside, on two sides: take the quantile at 0.975, not at 0.95.": ends(

@@ -29,7 +29,12 @@ def task_1(scores):
     square = (x - prediction) ** 2
     answer = parts(call(scores, x, prediction, missing), "all of the prediction", "all of the imputation", "missing only")
     in_holes = np.where(missing, square, 0)
-    expect(answer[0], square.mean(), "the MSE of the prediction", {"MSE: take the mean, not the sum.": square.sum()})
+    mistakes = {
+        "MSE: take the mean, not the sum.": square.sum(),
+        "MSE: the mean over the pixels too; their squares are added up in each image.": square.sum(axis=1).mean(),
+        "This is the root of the MSE: leave it squared.": np.sqrt(square.mean()),
+    }
+    expect(answer[0], square.mean(), "the MSE of the prediction", mistakes)
     mistakes = {
         "The MSE of the imputation: put the observed pixels back first.": square.mean(),
         "The MSE of the imputation counts all pixels, also those that are exact: divide by the number of all.": (
@@ -73,6 +78,7 @@ def task_2(one_pass):
         "Average probabilities, not logits: the sigmoid comes before the mean.": expit(mean_logits),
         "These are logits: `model.decode` leaves the sigmoid to you.": mean_logits,
         "The variance is passed as standard deviation: sigma is exp(logvar / 2), not exp(logvar).": decoded(zeroed, np.exp),
+        "logvar is taken for sigma, which is exp(logvar / 2).": decoded(zeroed, lambda logvar: logvar),
         "The codes have no noise: z = mu + sigma * eps for each of the draws.": decoded(zeroed, lambda logvar: 0),
         "The codes are averaged, and one image decoded: decode an image from each code, and average the images.": expit(
             codes_averaged
@@ -92,11 +98,18 @@ def task_3(feed_back):
 
     zeroed = np.where(missing, 0, x)
 
-    def passes(then=lambda guess: np.where(missing, guess, x), start=zeroed, kept=slice(3, None), noise=eps, average=None):
+    def passes(
+        then=lambda guess: np.where(missing, guess, x),
+        start=zeroed,
+        kept=slice(3, None),
+        noise=eps,
+        average=None,
+        width=lambda logvar: np.exp(logvar / 2),
+    ):
         image, codes, seen = start, [], []
         for each in noise:
             mu, logvar = model.encode(image)
-            codes.append(mu + np.exp(logvar / 2) * each)
+            codes.append(mu + width(logvar) * each)
             seen.append(expit(model.decode(codes[-1])))
             image = then(seen[-1])
         return expit(model.decode(np.mean(codes[kept], axis=0))) if average == "codes" else np.mean(seen[kept], axis=0)
@@ -112,6 +125,11 @@ def task_3(feed_back):
         "This is the first half of the passes: the second is asked for.": passes(kept=slice(0, 3)),
         "The walk starts from the whole image: set its missing pixels to 0 first.": passes(start=x),
         "This is one pass: encode the filled-in image anew each time.": passes(lambda guess: zeroed),
+        "The second half begins at len(eps) // 2: you leave out one pass too many.": passes(kept=slice(4, None)),
+        "The second half begins at len(eps) // 2: you take one pass too many.": passes(kept=slice(2, None)),
+        "The variance is passed as standard deviation: sigma is exp(logvar / 2), not exp(logvar).": passes(width=np.exp),
+        "logvar is taken for sigma, which is exp(logvar / 2).": passes(width=lambda logvar: logvar),
+        "Every pass uses the same noise: eps[i] belongs to pass i.": passes(noise=[eps[0]] * len(eps)),
         "mu itself is decoded and fed back: draw a code, mu + sigma * eps[i], in each pass.": passes(noise=0 * eps),
         "The codes are averaged, and one image decoded: average the images of the second half.": passes(average="codes"),
         "These are the imputations. Return the prediction, for all pixels.": np.where(missing, right, x),
@@ -145,8 +163,16 @@ def task_4(log_p_observed):
     with np.errstate(all="ignore"):
         sure = call(log_p_observed, 500 * logits, x, missing)
     if not np.isfinite(sure).all():
-        raise NotYet("Right for moderate logits, but e^1000 overflows: np.logaddexp(0, logits) is log(1 + e^l) without that.")
-    expect(sure, -bernoulli_loss(*hide(500 * logits, x, missing))[0], "log p at large logits")
+        raise NotYet(
+            "Right for moderate logits, but at large ones e^l overflows, or a probability is rounded to 0 or 1 and its logarithm "
+            "is not finite: np.logaddexp(0, logits) is log(1 + e^l) without either."
+        )
+    right = -bernoulli_loss(*hide(500 * logits, x, missing))[0]
+    if np.shape(sure) == right.shape and (np.asarray(sure) > right).all() and not np.allclose(sure, right):
+        raise NotYet(
+            "The probability is rounded to 0 or 1 and clipped, so that the cost of a confident mistake is lost: stay with logits."
+        )
+    expect(sure, right, "log p at large logits")
 
 
 @task("7.5")
@@ -316,6 +342,11 @@ def task_8(paired_interval):
             "The factor for 95 % leaves 2.5 % at each end: ppf(0.975).": student_t(n - 1).ppf(0.95) * error,
             "This is the spread of single seeds: for the mean divide by sqrt(n).": factor * error * np.sqrt(n),
             "The standard deviation of so few numbers needs n - 1: `ddof=1`.": factor * error * np.sqrt((n - 1) / n),
+            "The standard deviation of so few numbers needs n - 1, `ddof=1`; and 1.96 is too small for them: take the factor "
+            "from Student's t with n - 1 degrees of freedom.": 1.96 * error * np.sqrt((n - 1) / n),
+            "That would be two independent groups, with 2n - 2 degrees of freedom; the runs of one seed are a pair.": (
+                student_t(2 * n - 2).ppf(0.975) * unpaired
+            ),
             "You have taken the seeds apart: a pair shares first weights, batches and masks, so use the scatter of the "
             "differences.": factor * unpaired,
         }

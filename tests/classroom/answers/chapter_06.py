@@ -124,6 +124,8 @@ ANSWERS = {
             ((lambda r, x, L: metrics.mse(x, r.mean(0)),), "where is L"),
             ((lambda r, x, L: metrics.mse(x, r[:L].mean(0)),), "the first L draws"),
             ((lambda r, x, L: r.var(0, ddof=1).mean() / L,), "b / L alone"),
+            ((lambda r, x, L: np.mean((r - x) ** 2) / L,), "Everything falls"),
+            ((lambda r, x, L: metrics.mse(x, r.mean(0)) + r.var(0).mean() / L,), "And b itself needs"),
         ],
     },
     3: {
@@ -142,6 +144,8 @@ ANSWERS = {
             ((interval(-stats.t(5).ppf(0.975)),), "lower end comes first"),
             ((interval(sign=-1, quantile=2.57),), "This is a - b"),
             ((lambda a, b: (b - a).mean(),), "Return 3 things"),
+            ((interval(1.96, error=lambda a, b: np.std(b - a) / np.sqrt(len(a))),), "and for so few of them 1.96"),
+            ((lambda a, b: (np.mean(b - a), *stats.t.interval(0.95, 5, 0, stats.sem(b - a))),), "add them to it"),
         ],
     },
     4: {

@@ -64,6 +64,11 @@ def fill_in_place(model, x, missing, eps):
     return np.mean(predictions[len(eps) // 2 :], axis=0)
 
 
+def logvar_as_sigma(model, x, missing, eps):
+    mu, logvar = model.encode(np.where(missing, 0, x))
+    return np.mean([sigmoid(model.decode(mu + logvar * noise)) for noise in eps], axis=0)
+
+
 def no_noise(model, x, missing, eps):
     mu, _ = model.encode(x * ~missing)
     return sigmoid(model.decode(mu))
@@ -78,14 +83,25 @@ def codes_averaged(model, x, missing, eps):
     return sigmoid(model.decode(sum(codes[len(eps) // 2 :]) / (len(eps) // 2)))
 
 
-def feed_back(model, x, missing, eps, put_back=np.invert, first=None, last_only=False, start=0.0, result=lambda p, x, missing: p):
+def feed_back(
+    model,
+    x,
+    missing,
+    eps,
+    put_back=np.invert,
+    first=None,
+    last_only=False,
+    start=0.0,
+    result=lambda p, x, missing: p,
+    sigma=lambda logvar: np.exp(logvar) ** 0.5,
+):
     image = x.copy()
     if start is not None:
         image[missing] = start
     total, count = 0, 0
     for i in range(len(eps)):
         mu, logvar = model.encode(image)
-        guess = sigmoid(model.decode(mu + np.exp(logvar) ** 0.5 * eps[i]))
+        guess = sigmoid(model.decode(mu + sigma(logvar) * eps[i]))
         image = guess.copy()
         image[put_back(missing)] = x[put_back(missing)]
         if i >= (len(eps) // 2 if first is None else first):
@@ -108,6 +124,12 @@ def log_p_observed(logits, x, missing, together=np.sum):
 def naive(logits, x, missing):
     with np.errstate(all="ignore"):
         return np.where(missing, 0, x * logits - np.log(1 + np.exp(logits))).sum(axis=1)
+
+
+def from_probabilities(logits, x, missing, clip=0.0):
+    with np.errstate(all="ignore"):
+        pi = np.clip(1 / (1 + np.exp(-logits)), clip, 1 - clip)
+        return np.where(missing, 0, x * np.log(pi) + (1 - x) * np.log(1 - pi)).sum(axis=1)
 
 
 def weights_and_ess(log_p_x, log_p_z, log_q, shift=True, axis=0):
@@ -229,6 +251,8 @@ ANSWERS = {
         "right": (scores,),
         "wrong": [
             ((change(0, lambda square, missing: square.sum()),), "take the mean, not the sum"),
+            ((change(0, lambda square, missing: square.sum(axis=1).mean()),), "added up in each image"),
+            ((change(0, lambda square, missing: np.sqrt(square.mean())),), "the root of the MSE"),
             ((change(2, lambda square, missing: (square * missing).mean()),), "divide by that of the missing"),
             ((change(2, lambda square, missing: square[~missing].mean()),), "the observed pixels"),
             ((change(2, lambda square, missing: ((square * missing).sum(1) / missing.sum(1)).mean()),), "over each image first"),
@@ -253,6 +277,7 @@ ANSWERS = {
             ((once(start=lambda x, missing: np.where(missing, x.mean(), x)),), "is expected"),
             ((lambda model, x, missing, eps: one_pass(model, x, missing, eps.mean(axis=0)[None]),), "The codes are averaged"),
             ((no_noise,), "codes have no noise"),
+            ((logvar_as_sigma,), "logvar is taken for sigma"),
             ((lambda model, x, missing, eps: one_pass(model, x, missing, eps[:1]),), "Only one of the draws"),
             ((erase_then_pass,), "`erase_then_pass` has changed `x`"),
             ((lambda model, x, missing, eps: np.where(missing, one_pass(model, x, missing, eps), x),), "imputations"),
@@ -266,6 +291,11 @@ ANSWERS = {
             ((again(first=0),), "over all passes"),
             ((lambda model, x, missing, eps: feed_back(model, x, missing, eps[:3], first=0),), "first half of the passes"),
             ((again(last_only=True),), "the last pass only"),
+            ((again(first=4),), "leave out one pass too many"),
+            ((again(first=2),), "take one pass too many"),
+            ((again(sigma=np.exp),), "variance is passed as standard deviation"),
+            ((again(sigma=np.positive),), "logvar is taken for sigma"),
+            ((lambda model, x, missing, eps: feed_back(model, x, missing, np.array([eps[0]] * 6)),), "the same noise"),
             ((again(start=None),), "starts from the whole image"),
             ((again(result=lambda p, x, missing: np.where(missing, p, x)),), "imputations"),
             ((lambda model, x, missing, eps: one_pass(model, x, missing, eps[3:]),), "This is one pass"),
@@ -285,6 +315,8 @@ ANSWERS = {
             ((lambda *arguments: log_p_observed(*arguments, together=np.mean),), "the mean over the observed pixels"),
             ((lambda *arguments: log_p_observed(*arguments).sum(),), "One number"),
             ((naive,), "overflows"),
+            ((from_probabilities,), "rounded to 0 or 1 and its logarithm"),
+            ((lambda *arguments: from_probabilities(*arguments, clip=1e-12),), "a confident mistake is lost"),
         ],
     },
     5: {
@@ -351,6 +383,11 @@ ANSWERS = {
             ((interval(factor=lambda n: stats.t(n - 1).ppf(0.95)),), "2.5 % at each end"),
             ((interval(error=lambda g, t: (t - g).std(ddof=1)),), "divide by sqrt(n)"),
             ((interval(error=lambda g, t: (t - g).std() / np.sqrt(len(t))),), "ddof=1"),
+            ((interval(lambda n: 1.96, lambda g, t: (t - g).std() / np.sqrt(len(t))),), "and 1.96 is too small for them"),
+            (
+                (interval(lambda n: stats.t(2 * n - 2).ppf(0.975), lambda g, t: np.hypot(stats.sem(t), stats.sem(g))),),
+                "two independent groups",
+            ),
             ((interval(error=lambda g, t: np.hypot(stats.sem(t), stats.sem(g))),), "taken the seeds apart"),
             ((interval(sign=-1),), "t minus Gaussian"),
         ],

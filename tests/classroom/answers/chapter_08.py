@@ -33,8 +33,8 @@ def noise_ratio(slope, mu, sigma, df):
     return noise(slope, mu, sigma, stats.t(df)) / noise(slope, mu, sigma, stats.norm)
 
 
-def sampled_ratio(slope, mu, sigma, df):
-    rng = np.random.default_rng()
+def sampled_ratio(slope, mu, sigma, df, seed=None):
+    rng = np.random.default_rng(seed)
     t, normal = rng.standard_t(df, 100_000), rng.standard_normal(100_000)
     return np.std(slope(mu + sigma * t)) / np.std(slope(mu + sigma * normal))
 
@@ -73,15 +73,20 @@ def unpaired(ddof):
     return lambda t, g: np.sqrt((np.var(t, ddof=ddof) + np.var(g, ddof=ddof)) / len(t))
 
 
-def power_by_simulation(n, difference, sd):
+def power_by_simulation(n, difference, sd, repeats=100_000):
     rng = np.random.default_rng(1)
-    pairs = rng.normal(difference, sd, (100_000, n))
+    pairs = rng.normal(difference, sd, (repeats, n))
     low = pairs.mean(axis=1) - stats.t.ppf(0.975, n - 1) * pairs.std(axis=1, ddof=1) / np.sqrt(n)
     return np.mean(low > 0)
 
 
 def power(shift=lambda n, d: np.sqrt(n) * d, quantile=0.975, df=lambda n: n - 1):
     return lambda n, difference, sd: 1 - stats.nct.cdf(stats.t.ppf(quantile, df(n)), df(n), shift(n, difference / sd))
+
+
+def on_a_coarse_grid(z, df):
+    locations, scales = z.mean() + np.linspace(-0.5, 0.5, 11), z.std() * np.linspace(0.3, 1.2, 19)
+    return max(stats.t.logpdf(z, df, location, scale).mean() for location in locations for scale in scales)
 
 
 def scale_left_at_one(z, df):
@@ -143,6 +148,7 @@ ANSWERS = {
             ((lambda slope, mu, sigma, df: noise_ratio(slope, 0, 1, df),), "mu + sigma * eps"),
             ((lambda slope, mu, sigma, df: np.sqrt(df / abs(df - 2)),), "the slope has not been used"),
             ((sampled_ratio,), "differs from call to call"),
+            ((lambda *given: sampled_ratio(*given, seed=0),), "If you draw, integrate"),
         ],
     },
     4: {
@@ -191,6 +197,7 @@ ANSWERS = {
                 (lambda n, difference, sd: 1 - stats.norm.cdf(stats.t.ppf(0.975, n - 1), np.sqrt(n) * difference / sd),),
                 "root of a chi-square is missing",
             ),
+            ((lambda *given: power_by_simulation(*given, repeats=300),), "20,000 experiments"),
             ((power(shift=lambda n, d: d),), "the root of n is missing"),
             ((power(shift=lambda n, d: n * d),), "in place of its root"),
             ((power(quantile=0.95),), "2.5 % on either side"),
@@ -215,6 +222,7 @@ ANSWERS = {
             ((lambda z, df: stats.t.logpdf(z, *stats.t.fit(z)).mean(),), "nu is fitted too"),
             ((lambda z, df: len(z) * fit_quality(z, df),), "This is the sum"),
             ((lambda z, df: -fit_quality(z, df),), "minus the mean log density"),
+            ((on_a_coarse_grid,), "search more finely"),
         ],
     },
 }

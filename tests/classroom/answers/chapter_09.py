@@ -16,6 +16,11 @@ def auc(usual, unusual):
     return roc_auc_score([0] * len(usual) + [1] * len(unusual), [*usual, *unusual])
 
 
+def n_for_m(usual, unusual):
+    n, m = len(usual), len(unusual)
+    return (stats.rankdata([*usual, *unusual])[n:].sum() - n * (n + 1) / 2) / (n * m)
+
+
 def auc_by_pairs(ties):
     return lambda usual, unusual: np.mean([(a > usual) + ties * (a == usual) for a in unusual])
 
@@ -162,8 +167,9 @@ ANSWERS = {
             ((lambda usual, unusual: stats.mannwhitneyu(unusual, usual).statistic,), "number of pairs"),
             (
                 (lambda usual, unusual: stats.rankdata([*usual, *unusual])[len(usual) :].sum() / len(usual) / len(unusual),),
-                "m (m + 1) / 2",
+                "first, m (m + 1) / 2",
             ),
+            ((n_for_m,), "n and m are exchanged"),
         ],
     },
     2: {
