@@ -18,9 +18,8 @@ MARK = "# NBVAL_CHECK_OUTPUT"
 MAX_BYTES = 300_000
 FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 MAX_LINES = {"cell": 25, "median": 10, "chapter": 200}
-# Chapters that are still to be folded in JupyterLab, and to be shortened.
-UNFOLDED = set()
-LONG = UNFOLDED | {"07_imputation", "08_degrees_of_freedom", "09_outliers"}
+# Chapters that are still to be shortened.
+LONG = {"07_imputation", "08_degrees_of_freedom", "09_outliers"}
 # A folder of somebody's machine: /home/..., C:\Users\..., but not a web address or a path like results/tmp/.
 MACHINE_PATH = re.compile(r"(?<![\w.:/~-])(?:/(?:home|Users|root|tmp|work|opt|mnt|var|content)/\w|[A-Z]:\\\w)")
 
@@ -87,9 +86,8 @@ def problems(path):
     check = ["check" in cell["metadata"].get("tags", []) for cell in cells]  # a workbook's check stands right under the answer
     touching = [n for n in range(1, len(cells)) if code[n - 1] and code[n] and not check[n]]
     found += [f"cells {number} and {number + 1} are both code: say between them what was seen" for number in touching]
-    if path.stem not in UNFOLDED:
-        changed = ", ".join(map(str, fold(json.loads(json.dumps(cells)))))
-        found += [f"cells not folded in JupyterLab as they are in the book: {changed}; --fix mends that"] if changed else []
+    changed = ", ".join(map(str, fold(json.loads(json.dumps(cells)))))
+    found += [f"cells not folded in JupyterLab as they are in the book: {changed}; --fix mends that"] if changed else []
     if path.parent.name == "book" and path.stem not in LONG:
         found += length_problems(cells)
     return found

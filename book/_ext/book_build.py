@@ -105,24 +105,23 @@ def mend_html(app, page, template, context, doctree):
         context["body"] = context.get("body", "").replace(wrong, right)
 
 
-# Spellings in which the search sees no difference: -ize is read as -ise, in the pages and in what is asked.
-IZE = r"^(\w{3,}[iy])z(e|ed|es|er|ers|ing|ation|ations)$"
+# The search sees no difference between two spellings: -ize is read as -ise, in the pages and in what is asked.
+IZE = r"\b(\w{3,}[iy])z(e|ed|es|er|ers|ing|ation|ations)\b"
 
 
 class SearchBothSpellings(SearchEnglish):
     js_stemmer_code = (
         SearchEnglish.js_stemmer_code
         + f"""
-const Porter = Stemmer;
-Stemmer = function () {{
-  const porter = new Porter();
-  this.stemWord = (word) => porter.stemWord(word.replace(/{IZE}/, "$1s$2"));
-}};
+if (typeof Search !== "undefined") {{
+  const query = Search.query;
+  Search.query = (words) => query(words.replace(/{IZE}/gi, "$1s$2"));
+}}
 """
     )
 
     def stem(self, word):
-        return super().stem(re.sub(IZE, r"\1s\2", word))
+        return super().stem(re.sub(IZE, r"\1s\2", word, flags=re.I))
 
 
 def setup(app):
