@@ -142,8 +142,6 @@ class Plain:
         if role.startswith("cite:"):
             domain, kind = role.split(":")
         if domain is None:
-            if role == "glue:text":  # of a page that is still to be converted
-                return None
             log.warning("plain copy of %s: no plain %s", self.page, role)
             return None
         if kind in {"ref", "term"}:

@@ -8,9 +8,7 @@ from execute import cached, execute, pages_with_code
 from numbers_in_text import convert, glued, near, printed, treat, update
 from test_book import built
 
-TEXTS = {path: path.read_text(encoding="utf-8") for path in pages_with_code()}
-# Pages whose roles are still to be converted are left out.
-RUNS = [path for path, text in TEXTS.items() if "glue(" in text and "{glue:text}`" not in text]
+RUNS = [path for path in pages_with_code() if "glue(" in path.read_text(encoding="utf-8")]
 
 
 def check(text, **values):
@@ -109,6 +107,10 @@ def page(path, text, *cells, caption=None):
         notebook.cells[-1].metadata["mystnb"] = {"figure": {"caption": caption}}
     path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def test_no_number_is_pasted_by_the_build():
+    assert [path.name for path in pages_with_code() if "{glue:" in path.read_text(encoding="utf-8")] == []
 
 
 def test_a_page_is_run_compared_and_written(tmp_path):
