@@ -78,7 +78,7 @@ function lesson({ df, exact }, values, n, p) {
   const klNodes = exact ? ["mu", "sigma"] : ["eps", "sigma", "z"];
   const pulls = [Infinity, 21, 3, ...(t && df !== 21 && df !== 3 ? [df] : [])];
   const pullLine = (shape) => {
-    const [z, gaussian] = [n("z"), shape === Infinity];
+    const gaussian = shape === Infinity;
     const name = gaussian ? "Gaussian: z" : `t, ν = ${shape}: (${shape} + 1) · z / (${shape} + z²)`;
     const key = `pull.${gaussian ? "gaussian" : shape}`;
     const text = `${name} = ${gaussian ? "" : `${shape + 1} · ${p("z")} / (${shape} + ${p("z")}²) = `}${n(key)}`;
@@ -300,34 +300,26 @@ start("backprop", (root) => {
   const digits = (key) => minus(given.test(key) ? Number(numbers[key].toFixed(3)) : numbers[key].toFixed(3).replace(/^-(0\.0+)$/, "$1"));
   const written = (key) => `<span data-key="${key}">${digits(key)}</span>`;
 
-  const name = uniqueId("tvae-family");
-  const radios = families.map((one) => {
-    const radio = element("input", { type: "radio", name });
-    radio.checked = one === family;
-    radio.addEventListener("change", () => {
-      family = one;
+  const model = choices({
+    legend: "Model",
+    options: families.map(({ text }, i) => [i, text]),
+    start: families.indexOf(family),
+    onChange: (i) => {
+      family = families[i];
       compute();
       reserve();
       draw(true);
-    });
-    return element("label", {}, radio, one.text);
+    },
   });
   const slider = element("input", { type: "range", id: uniqueId("tvae"), min: 0, max: LAST, step: 1, value: 0 });
   slider.addEventListener("input", () => go(Number(slider.value)));
-  const button = (text, target) => {
-    const node = element("button", { type: "button" }, text);
-    node.addEventListener("click", () => go(target()));
-    return node;
-  };
+  const button = (text, target) => pushButton(text, () => go(target()));
   const [back, next, over] = [button("Back", () => step - 1), button("Next", () => step + 1), button("Start over", () => 0)];
   const words = element("div", { class: "tvae-step" });
   const picture = element("div", { class: "tvae-net" });
-  const live = element("div", { class: "tvae-spoken", "aria-live": "polite" });
-  const say = announcer(live);
-  root.setAttribute("role", "group");
-  root.setAttribute("aria-label", "Backpropagation step by step");
+  const { live, say } = voice(root, "Backpropagation step by step");
   root.append(
-    element("fieldset", { class: "tvae-families" }, element("legend", {}, "Model"), ...radios),
+    model.node,
     element("div", { class: "tvae-stepper" }, back, next, over, element("div", { class: "tvae-slide" }, element("label", { for: slider.id }, "Step"), slider)),
     words,
     picture,

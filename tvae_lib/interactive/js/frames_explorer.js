@@ -6,12 +6,9 @@ start("frames", (root) => {
   const slider = element("input", { type: "range", id, min: 0, max: frames.length - 1, step: 1, value: root.dataset.start });
   const value = element("output", { for: id });
   const image = element("img", {});
-  const live = element("div", { class: "tvae-spoken", "aria-live": "polite" });
-  const say = announcer(live);
+  const { live, say } = voice(root, label);
   const scale = element("div", { class: "tvae-ends", "aria-hidden": "true" }, ...ticks.map((tick) => element("span", {}, tick)));
   const head = element("div", { class: "tvae-head" }, element("label", { for: id }, label), value);
-  root.setAttribute("role", "group");
-  root.setAttribute("aria-label", label);
   root.append(element("div", { class: "tvae-control" }, head, slider, scale), image, live);
 
   function show() {

@@ -2,11 +2,10 @@
 
 start("kl", (root) => {
   const state = { mu: Number(root.dataset.mu), sigma: Number(root.dataset.sigma), df: Number(root.dataset.df) };
-  let pending = false;
+  const redraw = drawLater(() => draw());
   const change = (name) => (value) => {
     state[name] = value;
-    if (!pending) requestAnimationFrame(draw);
-    pending = true;
+    redraw();
   };
   const mus = Array.from({ length: 121 }, (_, i) => (i - 60) / 10);
   const controls = [
@@ -14,16 +13,10 @@ start("kl", (root) => {
     control({ label: "scale σ", symbol: "sigma", values: ladder(0.05, 5), start: state.sigma, onChange: change("sigma") }),
     control({ label: "degrees of freedom ν", symbol: "nu", values: ladder(1, 50), ends: ["1: Cauchy", "50: almost Gaussian"], start: state.df, onChange: change("df") }),
   ];
-  const panels = ["Densities", "Integrands q log(q / p): area = KL"].map((title) => {
-    const holder = element("div", { class: "tvae-chart" });
-    return { holder, node: element("div", { class: "tvae-panel" }, element("div", { class: "tvae-title" }, title), holder) };
-  });
+  const panels = ["Densities", "Integrands q log(q / p): area = KL"].map(titledPanel);
   const values = element("div", { class: "tvae-values" });
   const sentence = element("p", { class: "tvae-sentence" });
-  const live = element("div", { class: "tvae-spoken", "aria-live": "polite" });
-  const say = announcer(live);
-  root.setAttribute("role", "group");
-  root.setAttribute("aria-label", "KL explorer");
+  const { live, say } = voice(root, "KL explorer");
   root.append(
     element("div", { class: "tvae-controls" }, ...controls.map(({ node }) => node)),
     element("div", { class: "tvae-panels" }, ...panels.map(({ node }) => node)),
@@ -42,7 +35,6 @@ start("kl", (root) => {
   }
 
   function draw() {
-    pending = false;
     const { mu, sigma, df } = state;
     const half = [5, 8, 12, 20, 30].find((limit) => limit >= Math.abs(mu) + 3.5 * sigma) ?? 30;
     const z = grid(half);
@@ -94,9 +86,10 @@ start("kl", (root) => {
       label: `Integrands q log(q/p) for z from ${-half} to ${half}. Area for the Gaussian: ${shown.gaussian} nats. Area for t: ${shown.t} nats.`,
     });
 
-    values.innerHTML =
-      `<div class="tvae-value" style="border-color:${COLOURS.gaussian}">KL Gaussian <small>(closed form)</small> <span><b data-value="gaussian">${shown.gaussian}</b> nats</span></div>` +
-      `<div class="tvae-value" style="border-color:${COLOURS.t}">KL t, ν = ${df} <small>(exact)</small> <span><b data-value="t">${shown.t}</b> nats</span></div>`;
+    values.innerHTML = valueBoxes([
+      [COLOURS.gaussian, `KL Gaussian <small>(closed form)</small> <span><b data-value="gaussian">${shown.gaussian}</b> nats</span>`],
+      [COLOURS.t, `KL t, ν = ${df} <small>(exact)</small> <span><b data-value="t">${shown.t}</b> nats</span>`],
+    ]);
     const difference = kl.gaussian - kl.t;
     const percent = ((100 * Math.abs(difference)) / kl.gaussian).toFixed(0);
     const text =

@@ -55,7 +55,7 @@ start("latent", (root) => {
     digit = null;
     draws += 1;
     setCodes(({ z, model }) => {
-      const next = model.df === Infinity ? generator(draws).normal : ((draw) => () => draw().t)(studentDraws(draws, model.df));
+      const next = standardDraws(draws, model.df);
       return Array.from(z, () => Math.min(REACH, Math.max(-REACH, next())));
     });
   });
@@ -64,10 +64,7 @@ start("latent", (root) => {
     setCodes(({ z }) => z.map(() => 0));
   });
   const sentence = element("p", { class: "tvae-note" });
-  const live = element("div", { class: "tvae-spoken", "aria-live": "polite" });
-  const say = announcer(live);
-  root.setAttribute("role", "group");
-  root.setAttribute("aria-label", "Latent explorer");
+  const { live, say } = voice(root, "Latent explorer");
   root.append(
     element("div", { class: "tvae-buttons" }, choose, sample, reset),
     element("div", { class: "tvae-views" }, ...columns.map(({ view }) => view.node), original.node),

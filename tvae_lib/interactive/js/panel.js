@@ -121,6 +121,38 @@ function start(kind, build) {
   }
 }
 
+// Name the figure for a screen reader, and make a region whose text it says, to be put into the figure. Returns { live, say }.
+function voice(root, name) {
+  root.setAttribute("role", "group");
+  root.setAttribute("aria-label", name);
+  const live = element("div", { class: "tvae-spoken", "aria-live": "polite" });
+  return { live, say: announcer(live) };
+}
+
+// Draw with the next frame, however often it is asked for until then.
+function drawLater(draw) {
+  let pending = false;
+  return () => {
+    if (pending) return;
+    pending = true;
+    requestAnimationFrame(() => {
+      pending = false;
+      draw();
+    });
+  };
+}
+
+// A chart's holder with its title above. Returns { node, holder }.
+function titledPanel(title) {
+  const holder = element("div", { class: "tvae-chart" });
+  return { holder, node: element("div", { class: "tvae-panel" }, element("div", { class: "tvae-title" }, title), holder) };
+}
+
+// Numbers in boxes with a coloured edge; each [colour, HTML].
+function valueBoxes(boxes) {
+  return boxes.map(([colour, html]) => `<div class="tvae-value" style="border-color:${colour}">${html}</div>`).join("");
+}
+
 // Say `text` to a screen reader once the control has rested for a moment, not at every step.
 function announcer(region) {
   let timer;

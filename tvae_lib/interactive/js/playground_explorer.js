@@ -77,7 +77,7 @@ start("playground", (root) => {
 
   // Noise for every pass. Both models have the same normal draws; for t each is divided by its own root of V / df.
   function noise(df) {
-    const next = df === Infinity ? generator(state.seed).normal : ((draw) => () => draw().t)(studentDraws(state.seed, df));
+    const next = standardDraws(state.seed, df);
     return Array.from({ length: DRAWS }, () => Array.from({ length: 10 }, next));
   }
 
@@ -333,10 +333,7 @@ start("playground", (root) => {
   const values = element("div", { class: "tvae-values" });
   const sentence = element("p", { class: "tvae-sentence" });
   const method = element("p", { class: "tvae-note" });
-  const live = element("div", { class: "tvae-spoken", "aria-live": "polite" });
-  const say = announcer(live);
-  root.setAttribute("role", "group");
-  root.setAttribute("aria-label", "Playground");
+  const { live, say } = voice(root, "Playground");
   root.append(
     thumbnails.node,
     element(

@@ -14,11 +14,7 @@ start("sampling", (root) => {
   };
   renew(Number(root.dataset.draws));
 
-  let pending = false;
-  const redraw = () => {
-    if (!pending) requestAnimationFrame(draw);
-    pending = true;
-  };
+  const redraw = drawLater(() => draw());
   const { node: slider } = control({
     label: "degrees of freedom ν",
     symbol: "nu",
@@ -32,25 +28,19 @@ start("sampling", (root) => {
     },
   });
   const buttons = [["+ 1 draw", 1], ["+ 10", 10], ["+ 1000", 1000], ["Start again", 0]].map(([text, count]) => {
-    const button = element("button", { type: "button", "aria-label": count > 1 ? text + " draws" : text }, text);
-    button.addEventListener("click", () => {
+    const button = pushButton(text, () => {
       if (count) add(count);
       else renew(1);
       redraw();
     });
+    if (count > 1) button.setAttribute("aria-label", `${text} draws`);
     return button;
   });
-  const panels = ["Histogram against the densities", "Quantiles, draws against theory"].map((title) => {
-    const holder = element("div", { class: "tvae-chart" });
-    return { holder, node: element("div", { class: "tvae-panel" }, element("div", { class: "tvae-title" }, title), holder) };
-  });
+  const panels = ["Histogram against the densities", "Quantiles, draws against theory"].map(titledPanel);
   const recipe = element("p", { class: "tvae-sentence" });
   const values = element("div", { class: "tvae-values" });
   const note = element("p", { class: "tvae-note" });
-  const live = element("div", { class: "tvae-spoken", "aria-live": "polite" });
-  const say = announcer(live);
-  root.setAttribute("role", "group");
-  root.setAttribute("aria-label", "Sampling explorer");
+  const { live, say } = voice(root, "Sampling explorer");
   root.append(
     element("div", { class: "tvae-controls" }, slider, element("div", { class: "tvae-buttons" }, ...buttons)),
     recipe,
@@ -68,7 +58,6 @@ start("sampling", (root) => {
   }
 
   function draw() {
-    pending = false;
     const n = draws.length;
     const last = draws[n - 1];
     const sorted = draws.map(({ t }) => t).sort((first, second) => first - second);
@@ -134,13 +123,8 @@ start("sampling", (root) => {
     recipe.textContent =
       `Draw ${n}: Z = ${minus(last.z.toFixed(3))}, V = ${last.v.toFixed(3)}, T = Z / √(V / ${df}) = ${minus(last.t.toFixed(3))}`;
     const names = { draws: `${n} draws`, t: `t, ν = ${df}`, gaussian: "Gaussian" };
-    values.innerHTML = Object.entries(shares)
-      .map(
-        ([name, share]) =>
-          `<div class="tvae-value" style="border-color:${COLOURS[name] ?? COLOURS.grey}">` +
-          `beyond ±3, ${names[name]} <span><b data-value="${name}">${share}</b> %</span></div>`,
-      )
-      .join("");
+    const box = ([name, share]) => [COLOURS[name] ?? COLOURS.grey, `beyond ±3, ${names[name]} <span><b data-value="${name}">${share}</b> %</span>`];
+    values.innerHTML = valueBoxes(Object.entries(shares).map(box));
     const farthest = -sorted[0] > sorted[n - 1] ? sorted[0] : sorted[n - 1];
     const text = `The draw farthest from 0 is ${minus(farthest.toFixed(1))}.`;
     note.textContent = text + (n === most ? ` No more than ${most} draws are kept.` : "");

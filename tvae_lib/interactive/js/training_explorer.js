@@ -18,8 +18,8 @@ const PRESETS = [
   },
   {
     name: "collapse",
-    state: { models: [{ df: Infinity, weight: 4 }] },
-    text: "The KL counts four times: which coordinate is worth its price? The other one dies; its codes lie on a line.",
+    state: { models: [{ df: Infinity, weight: 5 }] },
+    text: "The KL counts five times. Is a coordinate still worth its price? One that is not dies: its KL falls to 0, and the codes shrink to a line or a point.",
   },
   {
     name: "ν = 2: the runaways",
@@ -216,10 +216,7 @@ start("training", (root) => {
   // Pictures.
 
   const holder = element("div", { class: "tvae-models" });
-  const charts = ["Reconstruction, nats per digit", "KL, nats per digit"].map((title) => {
-    const chart = element("div", { class: "tvae-chart" });
-    return { chart, node: element("div", { class: "tvae-panel" }, element("div", { class: "tvae-title" }, title), chart) };
-  });
+  const charts = ["Reconstruction, nats per digit", "KL, nats per digit"].map(titledPanel);
   const values = element("div", { class: "tvae-values" });
   const spot = element("div", { class: "tvae-spoken", "aria-live": "polite" });
   const saySpot = announcer(spot);
@@ -413,7 +410,7 @@ start("training", (root) => {
       const tick = niceStep(Math.max(high - low, 0.5), 3);
       const bottom = which ? Math.min(0, Math.floor(low / tick) * tick) : Math.floor(low / tick) * tick;
       const style = (i) => ({ colour: colourOf(i), dash: i && colourOf(0) === colourOf(1) ? "5 4" : "" });
-      drawChart(charts[which].chart, {
+      drawChart(charts[which].holder, {
         ...size,
         height: 170,
         x: [1, last],
@@ -428,16 +425,10 @@ start("training", (root) => {
     });
   }
 
-  let pending = false;
-  function redraw() {
-    if (!pending) requestAnimationFrame(draw);
-    pending = true;
-  }
-
+  const redraw = drawLater(() => draw());
   let charted = null;
   const frames = [];
   function draw() {
-    pending = false;
     if (!root.clientWidth) return;
     frames.push(performance.now());
     frames.splice(0, frames.length - 200);
@@ -446,18 +437,15 @@ start("training", (root) => {
       view.title.style.borderColor = colourOf(i);
       drawView(view);
     });
-    const lines = run.models.map((_, i) => `<div class="tvae-value" style="border-color:${colourOf(i)}">${titleOf(i)}: ${modelText(i) || "not trained yet"}</div>`);
-    values.innerHTML = `<p class="tvae-sentence">${run.diverged ? summaryText() : `Epoch ${epochs()}, step ${run.steps}`}</p>${lines.join("")}`;
+    const boxes = run.models.map((_, i) => [colourOf(i), `${titleOf(i)}: ${modelText(i) || "not trained yet"}`]);
+    values.innerHTML = `<p class="tvae-sentence">${run.diverged ? summaryText() : `Epoch ${epochs()}, step ${run.steps}`}</p>${valueBoxes(boxes)}`;
     const wanted = `${root.clientWidth} ${epochs()} ${run.models.map((_, i) => titleOf(i))}`;
     if (wanted !== charted) drawCharts();
     charted = wanted;
     showButtons();
   }
 
-  const live = element("div", { class: "tvae-spoken", "aria-live": "polite" });
-  const say = announcer(live);
-  root.setAttribute("role", "group");
-  root.setAttribute("aria-label", "Training in the page");
+  const { live, say } = voice(root, "Training in the page");
   const more = element("details", {}, element("summary", {}, "Learning rate, seed, kind of KL"));
   const seed = element("div", { class: "tvae-seed" }, element("label", { for: seedBox.id }, "Seed of weights, order and noise"), seedBox);
   more.append(element("div", { class: "tvae-settings" }, rate.node, kl.node, seed));
