@@ -24,7 +24,7 @@ const PRESETS = [
   {
     name: "ν = 2: the runaways",
     state: { models: [{ df: 2, weight: 1 }] },
-    text: "Under the heaviest tail that anybody would choose, what pulls a far code back? Watch the axes, and the farthest code in the numbers below.",
+    text: "A very heavy tail: what pulls a far code back? Watch the axes, and in the numbers below how far the farthest code has got.",
   },
   {
     name: "Gaussian beside t",
