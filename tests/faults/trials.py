@@ -160,7 +160,7 @@ def names(folder):
 
 # ---- a tiny sweep
 
-LOG = "TVAE_TRIALS_LOG"
+LOG, SLOW = "TVAE_TRIALS_LOG", "TVAE_TRIALS_SLOW"
 real = SimpleNamespace(execute_anywhere=driver.execute_anywhere, execute_baselines=driver.execute_baselines)
 
 
@@ -172,6 +172,8 @@ def _note(what):
 
 def score_and_note(run, model, mnist):
     _note(run.name)
+    while os.environ.get(SLOW) == str(run.seed):  # whoever started this ends it
+        time.sleep(0.1)
     return scoring.score_digits(run, model, mnist)
 
 

@@ -51,7 +51,7 @@ def execute(run, results=RESULTS, progress=True):
     """
     from threadpoolctl import threadpool_limits
 
-    path, work, trained = _paths(run, results)
+    path, work, trained = paths(run, results)
     work.parent.mkdir(parents=True, exist_ok=True)
     # A lock is released by the operating system when its process ends, however it ends.
     with contextlib.ExitStack() as locks:
@@ -101,16 +101,11 @@ def save_trained(path, model, history, provenance):
     checkpoint.save(path, model, dtype=np.float16, history=history, provenance=provenance)
 
 
-def _paths(run, results):
+def paths(run, results):
     """The file of a finished run, the checkpoint from which an unfinished one continues, and that of one not yet scored."""
     results = Path(results)
     work = results / "work" / f"{run.name}.safetensors"
-    return results / "runs" / f"{run.name}.json", work, trained_path(run, results)
-
-
-def trained_path(run, results):
-    """Where the float16 weights of a run are from the end of its training until it is scored."""
-    return Path(results) / "work" / f"{run.name}-float16.safetensors"
+    return results / "runs" / f"{run.name}.json", work, results / "work" / f"{run.name}-float16.safetensors"
 
 
 def _weights(run, results):
@@ -216,7 +211,7 @@ def execute_all(runs, results, *, jobs=1, dask=None, again=False, baselines=True
         work = [(execute_anywhere, run, there, True) for run in runs if run not in finished]
         work += [(execute_baselines, seed, results) for seed in range(scoring.BASELINE_SEEDS) if baselines]
     for run in finished:
-        _paths(run, results)[1].unlink(missing_ok=True)  # of a process that was killed between its last two steps
+        paths(run, results)[1].unlink(missing_ok=True)  # of a process that was killed between its last two steps
     _collect_alone(results)
     for result in tqdm(_on_dask(dask, work) if dask else _in_processes(jobs, work), total=len(work), desc="sweep", unit="run"):
         if isinstance(result, tuple):
@@ -241,7 +236,8 @@ def _on_dask(address, work):
     """The same from the workers of a Dask cluster. OSError if it is lost, or a worker dies again and again over one call."""
     from distributed import CancelledError, Client, KilledWorker, as_completed
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what went wrong is said in one line
+    for name in ("distributed", "tornado", "asyncio"):  # what went wrong is said in one line
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with Client(address) as client:
             futures = [client.submit(function, *arguments, pure=False) for function, *arguments in work]
