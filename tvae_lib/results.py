@@ -44,9 +44,11 @@ TITLES = {
 def model_of(family):
     """The name in files and tables of the models with a latent family: "gaussian", "t21", "mt21" (multivariate), "gaussian_t3".
 
-    The last has a Gaussian encoder and a t prior. ValueError for other families.
+    The last has a Gaussian encoder and a t prior; "t3unit" is a t of unit variance. ValueError for other families.
     """
     kind = type(family).__name__
+    if kind == "Scaled" and repr(family_of(f"{model_of(family.family)}unit")) == repr(family):
+        return f"{model_of(family.family)}unit"
     if kind == "Apart":
         return f"{model_of(family.encoder)}_{model_of(family.prior)}"
     names = {"Gaussian": "gaussian", "StudentT": "t", "MultivariateT": "mt"}
@@ -62,8 +64,11 @@ def family_of(model):
         return latent.Apart(family_of(encoder), family_of(prior))
     if model == "gaussian":
         return latent.Gaussian()
-    if not (parts := re.fullmatch(r"(m?t)(\d.*)", model)):
+    if not (parts := re.fullmatch(r"(m?t)(\d+|\d+\.\d+)(unit)?", model)):
         raise ValueError(f'model must be "gaussian", "t21", "mt21", "gaussian_t3" or alike, got {model!r}')
+    if parts[3]:
+        df = float(parts[2])
+        return latent.Scaled(latent.StudentT(df), np.sqrt((df - 2) / df))
     return (latent.StudentT if parts[1] == "t" else latent.MultivariateT)(float(parts[2]))
 
 
@@ -292,9 +297,9 @@ def load_history(model, seed=0, backend="numpy", study=""):
     return read_record(path)["history"]
 
 
-def load_model(model, seed=0, backend="numpy"):
-    """A trained model of the shipped ones: model is "gaussian" or "t21", say."""
-    path = RESULTS / "weights" / f"{model}-numpy-{seed}.safetensors"
+def load_model(model, seed=0, backend="numpy", study=""):
+    """A trained model of the shipped ones: model is "gaussian" or "t21", say, and study empty for the full-length runs."""
+    path = RESULTS / "weights" / f"{model}-numpy-{seed}{study and '-' + study}.safetensors"
     if not path.exists():
         shipped = ", ".join(sorted(p.stem for p in path.parent.glob("*.safetensors")))
         raise ValueError(f"no weights are shipped for model {model!r} with seed {seed}; there are {shipped}")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from tvae_lib import latent, results
+from tvae_lib import results
 from tvae_lib.results import Interval
 
 
@@ -42,9 +42,9 @@ def test_names_and_families():
         "t encoder, ν = 5, t prior, ν = 21",
     )
     assert tuple(map(results.title, names)) == titles
-    for name in names:
-        if (hasattr(latent, "Apart") and hasattr(latent, "MultivariateT")) or (name[0] != "m" and "_" not in name):
-            assert results.model_of(results.family_of(name)) == name
+    for name in (*names, "t3unit"):
+        assert results.model_of(results.family_of(name)) == name
+    assert results.family_of("t3unit").scale ** 2 * stats.t(3).var() == pytest.approx(1)
     assert results.title("latent_map") == "most probable code" and results.title("pca60") == "PCA, 60"
     assert results.title("mse_imputation") == "mse_imputation" and results.title("t3unit") == "t, ν = 3, unit variance"
 

@@ -1,3 +1,4 @@
 from tvae_lib.experiments.command import main
 
-main()
+if __name__ == "__main__":  # not when a process of `stacked` imports this again
+    main()

@@ -19,6 +19,11 @@ def main(arguments=None):
     parser.add_argument(
         "--score-again", action="store_true", help="train nothing, score the stored weights of finished runs again"
     )
+    parser.add_argument(
+        "--stacked",
+        metavar="DEVICE",
+        help="only train, many runs together on a device of PyTorch such as cuda; score later",
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder to write to (default: the repository's results/)")
     options = parser.parse_args(arguments)
     results = options.results.absolute() / ("quick" if options.quick else "")
@@ -35,9 +40,13 @@ def main(arguments=None):
 
     once_more = "the same command continues from here"
     try:
-        driver.execute_all(
-            runs, results, jobs=options.jobs, dask=options.dask, again=options.score_again, baselines=not options.quick
-        )
+        if options.stacked:
+            from tvae_lib.experiments.stacked import train_runs
+
+            train_runs(runs, results, options.stacked)
+            return
+        baselines = not (options.quick or options.only or options.study)
+        driver.execute_all(runs, results, jobs=options.jobs, dask=options.dask, again=options.score_again, baselines=baselines)
     except KeyboardInterrupt:
         parser.exit(130, f"{parser.prog}: interrupted; {once_more}\n")
     except BrokenProcessPool:

@@ -25,8 +25,8 @@ BASELINES = {
 BASELINE_SEEDS = 3  # masks are all that differs between seeds, and 7,840,000 pixels leave them little room
 
 
-def score(model, seed, test):
-    """All scores of one trained model on test images, as rows (metric, mask, method, value).
+def score(model, seed, test, methods=None):
+    """All scores of one trained model on test images, as rows (metric, mask, method, value); methods: `METHODS` unless given.
 
     The masks and all noise depend on the seed only, so that two models with one seed are compared on the same masks.
     """
@@ -36,8 +36,9 @@ def score(model, seed, test):
 
     mu, logvar = model.encode(test)
     rows.append(("active_units", "", "", int(np.sum(mu.var(axis=0) > 0.01))))  # Burda et al. (2016)
-    per_dimension = np.sort(kl_exact(model.family, mu, logvar).mean(axis=0))[::-1]
-    rows += [(f"kl_dimension_{i}", "", "", value) for i, value in enumerate(per_dimension)]
+    per_dimension = kl_exact(model.family, mu, logvar)
+    if per_dimension.shape == mu.shape:  # a multivariate family has one KL for the whole code
+        rows += [(f"kl_dimension_{i}", "", "", value) for i, value in enumerate(np.sort(per_dimension.mean(axis=0))[::-1])]
     one_draw = model.reconstruct(test, model.family.sample(np.random.default_rng(seed), mu.shape))
     rows.append(("reconstruction_mse", "", "", metrics.mse(test, one_draw)))
     rows.append(("reconstruction_ssim", "", "", metrics.ssim(test[:1000], one_draw[:1000])))
@@ -51,7 +52,7 @@ def score(model, seed, test):
     for mask, missing in test_masks(seed, len(test)).items():
         for name, whole in floors.items():
             rows.append(("mse_missing", mask, name, metrics.mse_missing(test, whole, missing)))
-        for method in METHODS:
+        for method in METHODS if methods is None else methods:
             if method is impute.importance:
                 prediction, ess = impute.importance_and_ess(model, test, missing, draws=DRAWS, seed=seed)
                 rows.append(("ess_median", mask, method.__name__, np.median(ess)))
@@ -103,6 +104,12 @@ def score_digits(run, model, mnist):
     """`score` on the run's test images, and `score_outliers` on up to 2,000 of them."""
     test = mnist.test[: run.study.test_images]
     return score(model, run.seed, test) + score_outliers(model, run.seed, test[:2000])
+
+
+def score_filling(run, model, mnist):
+    """`score` on the run's test images, by all methods but Langevin's."""
+    methods = [method for method in METHODS if method is not impute.langevin]
+    return score(model, run.seed, mnist.test[: run.study.test_images], methods)
 
 
 def score_known_digits(run, model, mnist):

@@ -9,15 +9,16 @@ from functools import partial
 
 import numpy as np
 
-from tvae_lib import results, synthetic
+from tvae_lib import masks, results, synthetic
 from tvae_lib.data import load_fashion_test
-from tvae_lib.experiments.scoring import score_answers, score_digits, score_known_digits
+from tvae_lib.experiments.scoring import score_answers, score_digits, score_filling, score_known_digits
 from tvae_lib.latent import Gaussian, StudentT
 
 # The source project's protocol (chapter 04): plain SGD, no weight decay, no schedule.
 PROTOCOL = {"epochs": 300, "batch_size": 500, "lr": 0.005}
 # As many steps as 100 epochs of the protocol, at its learning rate, in a third of the time.
 SHORT = {"epochs": 20, "batch_size": 100, "lr": 0.005}
+AS_LONG = SHORT | {"epochs": 60}  # as many steps as the protocol
 ANSWERS = {"epochs": 60, "batch_size": 100, "lr": 0.05}  # the questionnaire's network has 1 % of the weights
 
 
@@ -46,6 +47,18 @@ def answers(run, mnist, abilities):
     """Made-up answers to a questionnaire by people whose abilities are drawn from a family (see `synthetic`)."""
     rng = np.random.default_rng((run.seed, 32))
     return [synthetic.questionnaire(abilities, n, rng)[0] for n in (10_000, 1000)]
+
+
+def training_holes(rng, n):
+    """Masks (n, 784) to train with: a tenth of the images whole, of the others half with squares as in the test, half with
+    scattered pixels, a share of them that is uniform in 0 to 0.6.
+    """
+    missing, kind = np.zeros((n, 784), bool), rng.random(n)
+    scattered, squares = (kind >= 0.1) & (kind < 0.55), kind >= 0.55
+    share = rng.uniform(0, 0.6, (scattered.sum(), 1)).astype(np.float32)
+    missing[scattered] = rng.random((len(share), 784), np.float32) < share
+    missing[squares] = masks.random_squares(rng, int(squares.sum()))
+    return missing
 
 
 # The table
@@ -149,6 +162,12 @@ def foreign(percent, models):
     return short(f"foreign{percent}", what, models, data=partial(some_foreign, share=percent / 100))
 
 
+def holes(name, what, models, **fields):
+    """Digits with holes, for the encoder at least, as long as the protocol; scored by how well holes are filled in."""
+    fields = {"training": {"missing": training_holes}, "score": score_filling, "test_images": 2000} | fields
+    return Study(name, what, models, **AS_LONG | fields)
+
+
 five = lambda *models: dict.fromkeys(models, 5)
 ten = lambda *models: dict.fromkeys(models, 10)
 six = lambda *models: dict.fromkeys(models, 6)
@@ -158,6 +177,13 @@ STUDIES = [
     Study("", "the protocol", ten("gaussian", "t21"), kl=None, shipped=5),
     Study("", "the protocol in PyTorch, with its first weights", six("gaussian", "t21"), "torch", kl=None, shipped=1),
     Study("", "the protocol", six("t3", "t5", "t10", "t50", "t200"), kl=None, shipped=1),
+    Study(
+        "apart",
+        "encoder and prior of different families, the KL exact; the Gaussian as a control",
+        ten("gaussian_t3") | five("t3_gaussian", "t3", "gaussian_t5", "gaussian_t21", "gaussian"),
+        shipped=1,
+    ),
+    Study("multivariate", "a multivariate t for encoder and prior, the KL exact", five("mt21") | {"mt3": 3}, shipped=1),
     questionnaire("heavy", StudentT(3), ten("gaussian", "t3", "t21")),
     questionnaire("light", Gaussian(), ten("gaussian", "t3", "t21")),
     questionnaire("heavy240", StudentT(3), five("gaussian", "t3"), 240),
@@ -171,7 +197,13 @@ STUDIES = [
         test_images=1000,
         start=gaussian_s_weights,
     ),
-    short("exact", "the KL exact", five("gaussian", "t3", "t21")),
+    short(
+        "exact",
+        "the KL exact, for encoder and prior of one family or of two",
+        five(
+            "gaussian", "t3", "t21", "gaussian_t3", "t3_gaussian", "t5", "gaussian_t5", "t5_gaussian", "t3_t5", "t5_t3", "t3unit"
+        ),
+    ),
     short("sample", "the KL from one draw", five("gaussian", "t3", "t21"), kl="sample"),
     short(
         "without",
