@@ -8,6 +8,7 @@ build; in front of the first stands one that fetches the library where it is mis
 The copies go to `notebooks` beside the HTML, and take the place of the sources that the page's download button hands out.
 """
 
+import base64
 import contextlib
 import re
 import shutil
@@ -193,8 +194,23 @@ class Plain:
             return quotation(
                 "Workbook of this chapter", self.workbook(argument)
             )
+        if name == "figure":
+            return self.figure(argument, options, body)
         log.warning("plain copy of %s: no plain {%s}", self.page, name)
         return body
+
+    def figure(self, address, options, caption):
+        """A picture, put into the text itself so that it needs no file beside the notebook, and its caption."""
+        path = Path(self.env.doc2path(self.page)).parent / address
+        kind = {"svg": "svg+xml", "jpg": "jpeg"}.get(
+            path.suffix[1:], path.suffix[1:]
+        )
+        data = base64.b64encode(path.read_bytes()).decode()
+        label = self.reference("numref", options["name"])
+        picture = (
+            f"![{options.get('alt', '')}](data:image/{kind};base64,{data})"
+        )
+        return f"{picture}\n\n**{label}** {self.markdown(caption)}"
 
     def exercise(self, label):
         numbers = self.env.toc_fignumbers.get(self.page, {})

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from base64 import b64decode
 from functools import cache
 from itertools import pairwise
 
@@ -76,7 +77,8 @@ ONE = [
     ),
     code("print(6 * 7)\nimport sys\nprint('careful', file=sys.stderr)", id="answer"),
 ]
-TWO = [text("# Two\n\n(there)=\n## *That* part\n\n$$\ny\n$$ (other)\n")]
+DRAWN = "```{figure} dot.svg\n:name: fig-drawn\n:alt: A dot.\n\nDrawn, see {doc}`one`.\n```\n"
+TWO = [text(f"# Two\n\n(there)=\n## *That* part\n\n$$\ny\n$$ (other)\n\n{DRAWN}")]
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,7 @@ def copies(tmp_path_factory):
     folder = tmp_path_factory.mktemp("book")
     nbformat.write(notebook(*ONE), folder / "one.ipynb")
     nbformat.write(notebook(*TWO), folder / "two.ipynb")
+    (folder / "dot.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
     (folder / "index.md").write_text("# Home\n\n```{toctree}\n:numbered:\none\ntwo\n```\n\n```{bibliography}\n```\n")
     (folder / "all.bib").write_text("@book{ada1843, author={Ada Lovelace}, title={Notes}, year=1843, publisher={Taylor}}\n")
     settings = {
@@ -124,6 +127,12 @@ def test_the_prose_is_plain(copies):
         *["It is:", "```python", "2", "```", "", "</details>"],
     ]
     assert cells["caption-fig-dot"] == f"**Fig. 1.1** A dot, see [Two]({two}) and (1.1): 5 of 6."
+
+
+def test_a_picture_stands_in_the_text_itself(copies):
+    picture, caption = re.search(r"!\[A dot\.\]\(data:image/svg\+xml;base64,(\S+)\)\n\n(.*)", copies["two"][0].source).groups()
+    assert b64decode(picture).startswith(b"<svg ")
+    assert caption == "**Fig. 2.1** Drawn, see [One](https://example.org/book/one.html)."
 
 
 def test_the_code_is_the_same_with_its_output(copies):
