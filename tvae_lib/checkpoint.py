@@ -12,17 +12,23 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from tvae_lib import likelihood
 from tvae_lib.files import write_atomically
 from tvae_lib.inputs import check_dtype, check_family, said
 from tvae_lib.latent import Apart, Gaussian, MultivariateT, Scaled, StudentT
+from tvae_lib.likelihood import Bernoulli
 from tvae_lib.vae_numpy import VAE
 
 FORMAT = "tvae-1"
+STATE = "optimiser."  # what the names of an optimiser's arrays begin with
 
 
 def describe(model):
     """The configuration of a model as plain JSON values."""
-    return {**_describe_family(model.family), "sizes": list(model.sizes), "kl": model.kl}
+    config = {**_describe_family(model.family), "sizes": list(model.sizes), "kl": model.kl}
+    if type(model.likelihood) is not Bernoulli:  # files from before there were others say nothing
+        config["likelihood"] = {"name": type(model.likelihood).__name__, **vars(model.likelihood)}
+    return {**config, "mask_input": True} if model.mask_input else config
 
 
 def _describe_family(family):
@@ -64,11 +70,12 @@ def differences(here, there):
     return [f"{name} {there.get(name)} there, {here.get(name)} here" for name in names if here.get(name) != there.get(name)]
 
 
-def save(path, model, dtype=None, **extra):
+def save(path, model, dtype=None, state=None, **extra):
     """Write a model of either back end to a safetensors file.
 
     path : str or Path, replaced if it exists.
     dtype : the stored precision, np.float16 (for shipped weights: half the size), np.float32, np.float64; default the model's.
+    state : arrays or tensors of an optimiser, a dict, stored in their own precision (`state_of` gives them back).
     extra : JSON values stored beside the configuration (`read` gives them back).
 
     ValueError if path, dtype or extra is none of these, or a weight is too large for the dtype.
@@ -86,6 +93,8 @@ def save(path, model, dtype=None, **extra):
         if dtype is not None and (np.abs(value) > np.finfo(dtype).max).any():
             raise ValueError(f"{name} has values up to {np.abs(value).max():g}, too large for {dtype}")
         arrays[name] = np.ascontiguousarray(value, dtype)
+    for name, value in (state or {}).items():
+        arrays[STATE + name] = np.ascontiguousarray(value.cpu() if hasattr(value, "cpu") else value)
     metadata = {"format": FORMAT, "config": json.dumps(describe(model)), "extra": json_extra}
     metadata["crc32"] = _checksum(metadata, arrays)
     write_atomically(path, to_bytes(arrays, metadata))
@@ -143,23 +152,43 @@ def load(path, backend="numpy", family=None):
     config, params, _ = read(path)
     if family is not None:
         check_family(family)
-        different = differences(_describe_family(family), {k: v for k, v in config.items() if k not in ("sizes", "kl")})
+        there = {k: v for k, v in config.items() if k not in ("sizes", "kl", "likelihood", "mask_input")}
+        different = differences(_describe_family(family), there)
         if different:
             raise ValueError(f"{path} holds a model of another family: {json.dumps(different)}")
     else:
         family = _family(config, path)
     if backend == "torch":
-        from tvae_lib.vae_torch import VAE as TorchVAE
-
-        model = TorchVAE(family, sizes=config["sizes"], kl=config["kl"])
+        from tvae_lib.vae_torch import VAE as kind
     else:
-        model = VAE(family, sizes=config["sizes"], kl=config["kl"])
+        kind = VAE
+    options = {"mask_input": True} if config.get("mask_input") else {}
+    model = kind(
+        family, sizes=config["sizes"], kl=config["kl"], likelihood=_likelihood(config.get("likelihood"), path), **options
+    )
     set_params(model, params, path)
     return model
 
 
+def _likelihood(config, path):
+    """The likelihood that a configuration describes."""
+    if config is None:
+        return Bernoulli()
+    values = {name: value for name, value in config.items() if name != "name"}
+    kinds = {"Normal": likelihood.Normal, "StudentT": likelihood.StudentT}
+    if config["name"] not in kinds:
+        raise ValueError(f"{path} holds a model with the likelihood {config['name']!r}, not one of tvae_lib's")
+    return kinds[config["name"]](**values)
+
+
+def state_of(params):
+    """The state of an optimiser among the arrays of a file."""
+    return {name.removeprefix(STATE): value for name, value in params.items() if name.startswith(STATE)}
+
+
 def set_params(model, params, path="the parameters"):
     """Copy a dict of arrays into a model of either back end; every name and shape must fit."""
+    params = {name: value for name, value in params.items() if not name.startswith(STATE)}
     expected = {name: tuple(value.shape) for name, value in model.params.items()}
     found = {name: tuple(value.shape) for name, value in params.items()}
     if expected != found:

@@ -16,7 +16,7 @@ from functools import wraps
 
 import numpy as np
 
-from tvae_lib.inputs import as_array, check_eps, generator, masked_images, real_array, switch, whole
+from tvae_lib.inputs import as_array, check_eps, generator, real_array, switch, whole, with_holes
 from tvae_lib.latent import prior_of
 
 CHUNK = 500  # images at a time: small enough for the processor's cache, large enough for fast matrix products
@@ -27,7 +27,7 @@ def in_chunks(method):
 
     @wraps(method)
     def whole_set(model, x, missing, *, draws=30, seed=0, **options):
-        x, missing = masked_images(x, missing, model.sizes[0])
+        x, missing = with_holes(real_array("x", x), missing, model, "x")
         whole("draws", draws, 1)
         for name, value in options.items():
             whole(name, value) if name == "warm_up" else switch(name, value)
@@ -35,7 +35,7 @@ def in_chunks(method):
         parts = []
         for start in range(0, max(len(x), 1), CHUNK):
             image, hidden = x[start : start + CHUNK], missing[start : start + CHUNK]
-            parts.append(method(model, np.where(hidden, 0, image).astype(np.float32), hidden, **options))
+            parts.append(method(model, image.astype(np.float32), hidden, **options))
         if isinstance(parts[0], tuple):
             return tuple(np.concatenate(part).astype(np.float32, copy=False) for part in zip(*parts, strict=True))
         return np.concatenate(parts).astype(np.float32, copy=False)
@@ -47,16 +47,17 @@ def _numpy(array):
     return array.detach().cpu().numpy() if hasattr(array, "detach") else array
 
 
-def encode(model, x):
-    """mu and sigma of each image, as arrays."""
-    mu, logvar = (_numpy(part) for part in model.encode(x))
+def encode(model, x, missing=None):
+    """mu and sigma of each image, as arrays. `missing` is for an encoder that is told which pixels are: x is 0 there."""
+    known = {"missing": missing} if missing is not None and model.mask_input else {}
+    mu, logvar = (_numpy(part) for part in model.encode(x, **known))
     return mu, np.exp(0.5 * logvar)
 
 
 def decode(model, z):
     """The mean image of each code, an array."""
     logits = _numpy(model.decode(z))
-    return model.likelihood.mean(logits, out=logits)
+    return model.likelihood.mean(logits, into=logits)
 
 
 def noise(model, mu, rng):
@@ -64,17 +65,17 @@ def noise(model, mu, rng):
     return check_eps(model.family.sample(rng, mu.shape), mu.shape, mu.dtype).astype(mu.dtype)
 
 
-def feed_back(model, image, missing, rng, feed_draws=False):
+def feed_back(model, image, missing, rng, feed_draws=False, first=False):
     """One pass: encode the image, draw a code, decode it, and replace the missing pixels, in place. Returns code and mean image.
 
     What replaces them is their mean, or with feed_draws one draw of them.
     """
-    mu, sigma = encode(model, image)
+    mu, sigma = encode(model, image, missing if first else None)
     z = mu + sigma * noise(model, mu, rng)
     out = _numpy(model.decode(z))
     if feed_draws:
         np.copyto(image, model.likelihood.sample(out, rng), where=missing)
-    prediction = model.likelihood.mean(out, out=out)
+    prediction = model.likelihood.mean(out, into=out)
     if not feed_draws:
         np.copyto(image, prediction, where=missing)
     return z, prediction
@@ -83,9 +84,9 @@ def feed_back(model, image, missing, rng, feed_draws=False):
 def warmed_up(model, x, missing, passes, rng):
     """mu and sigma of the images after some passes of feeding back, so that the encoder has seen a likely image."""
     image = x.copy()
-    for _ in range(passes):
-        feed_back(model, image, missing, rng)
-    return encode(model, image)
+    for i in range(passes):
+        feed_back(model, image, missing, rng, first=i == 0)
+    return encode(model, image, None if passes else missing)
 
 
 def log_weight(model, x, missing, z, eps, sigma, out):
@@ -112,7 +113,7 @@ def single_pass(model, x, missing, *, draws=30, seed=0, code=False):
     Returns (n, D). Cost: `draws` decodings and, since the encoder always sees the same image, one encoding.
     """
     rng = generator(seed)
-    mu, sigma = encode(model, x)
+    mu, sigma = encode(model, x, missing)
     if code:
         return mu + sigma * noise(model, mu, rng)
     return sum(decode(model, mu + sigma * noise(model, mu, rng)) for _ in range(draws)) / draws
@@ -131,7 +132,7 @@ def pseudo_gibbs(model, x, missing, *, draws=30, seed=0, feed_draws=False, code=
     rng, image = generator(seed), x.copy()
     kept, prediction = draws - draws // 2, 0
     for i in range(draws):
-        z, decoded = feed_back(model, image, missing, rng, feed_draws)
+        z, decoded = feed_back(model, image, missing, rng, feed_draws, first=i == 0)
         if i >= draws - kept:
             prediction = prediction + decoded
     return z if code else prediction / kept
@@ -152,12 +153,12 @@ def metropolis_and_acceptance(model, x, missing, *, draws=30, seed=0, warm_up=5,
     Returns them (n, D), and the share (n,). Cost: `draws` passes.
     """
     rng, warm_up, image = generator(seed), min(warm_up, draws - 1), x.copy()
-    for _ in range(warm_up):
-        feed_back(model, image, missing, rng, feed_draws=True)
+    for i in range(warm_up):
+        feed_back(model, image, missing, rng, feed_draws=True, first=i == 0)
     z, steps = None, draws - warm_up
     prediction, share = np.zeros(x.shape, np.float32), np.zeros(len(x))
     for step in range(steps):
-        mu, sigma = encode(model, image)
+        mu, sigma = encode(model, image, missing if not warm_up and z is None else None)
         eps = noise(model, mu, rng)
         proposal = mu + sigma * eps
         new = _numpy(model.decode(proposal))
@@ -212,7 +213,7 @@ def importance_and_ess(model, x, missing, *, draws=30, seed=0, warm_up=5, code=F
             held = np.where((rng.random(len(x)) * total < weight)[:, None], z, held)
             continue
         prediction *= shrink[:, None]
-        prediction += weight[:, None] * model.likelihood.mean(out, out=out)
+        prediction += weight[:, None] * model.likelihood.mean(out, into=out)
     return held if code else prediction / total[:, None], total**2 / squares
 
 

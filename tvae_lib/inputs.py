@@ -70,11 +70,20 @@ def whole(name, value, low=0, high=np.inf):
     return int(value)
 
 
-def rate(lr):
-    """A learning rate as a float."""
-    if not isinstance(lr, numbers.Real) or not 0 < lr <= sys.float_info.max:
-        raise ValueError(f"lr must be a finite number greater than 0, got {said(lr)}")
-    return float(lr)
+def number(name, value):
+    """A finite number greater than 0 as a float."""
+    if not isinstance(value, numbers.Real) or not 0 < value <= sys.float_info.max:
+        raise ValueError(f"{name} must be a finite number greater than 0, got {said(value)}")
+    return float(value)
+
+
+def one_of(name, value, *allowed):
+    """One of the texts that are allowed."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(
+            f"{name} must be {' or '.join(map(repr, allowed))}, got {said(value)}".replace("'", '"', 2 * len(allowed))
+        )
+    return value
 
 
 def switch(name, value):
@@ -160,6 +169,22 @@ def check_family(family):
     return family
 
 
+def check_likelihood(likelihood):
+    """One of the objects of `likelihood`, or another with their methods."""
+    if isinstance(likelihood, type) or not all(
+        hasattr(likelihood, name) for name in ("limits", "outputs", "cost_and_grad", "mean")
+    ):
+        raise ValueError(f"likelihood must be an object such as Bernoulli() or Normal(), got {said(likelihood)}")
+    return likelihood
+
+
+def layer_widths(model):
+    """The widths of the layers of both halves of a model's network."""
+    image, *hidden, latent = model.sizes
+    encoder = ((2 if model.mask_input else 1) * image, *hidden, 2 * latent)
+    return {"encoder": encoder, "decoder": (latent, *hidden[::-1], model.likelihood.outputs(image))}
+
+
 def check_kl(kl, family, default="sample"):
     """ "exact" or "sample"; None stands for the default."""
     if kl is None:
@@ -184,14 +209,14 @@ def _kind(x):
     return "f" if x.dtype.is_floating_point else "c" if x.dtype.is_complex else "i"
 
 
-def check_images(x, width):
-    """Images (n, width) with pixels in [0, 1]."""
+def check_images(x, width, low=0, high=1):
+    """Images (n, width) with pixels in [0, 1], or whatever the limits are."""
     if _kind(x) not in "biuf":
         raise ValueError(f"images must hold real numbers, got {x.dtype}")
     if x.ndim != 2 or x.shape[1] != width:
         raise ValueError(f"images must have shape (n, {width}), got {tuple(x.shape)}")
-    if len(x) and not (x.min() >= 0 and x.max() <= 1):  # a NaN fails both comparisons
-        raise ValueError(f"pixels must lie in [0, 1], got values from {x.min():g} to {x.max():g}")
+    if len(x) and not (x.min() >= low and x.max() <= high):  # a NaN fails both comparisons
+        raise ValueError(f"pixels must lie in [{low:g}, {high:g}], got values from {x.min():g} to {x.max():g}")
     return x
 
 
@@ -221,35 +246,53 @@ def check_pairs(x, z):
         raise ValueError(f"x and z must have the same number of rows, got {len(x)} and {len(z)}")
 
 
-def images(x, width, dtype=None, name=None):
-    """Images (n, width) as an array in the given precision, or in its own. With a name there must be at least one."""
-    x = check_images(real_array(name or "images", x), width)
+def images(x, model, dtype=None, name=None):
+    """Images that a model takes, as an array in the given precision or in its own. With a name there must be at least one."""
+    x = check_images(real_array(name or "images", x), model.sizes[0], *model.likelihood.limits)
     if name and not len(x):
         raise ValueError(f"{name} must hold at least one image")
     return x if dtype is None else x.astype(dtype, copy=False)
 
 
-def codes(z, width, dtype):
-    """Codes (n, width) as an array in the given precision."""
-    return check_codes(real_array("z", z), width, dtype).astype(dtype, copy=False)
+def codes(z, model):
+    """Codes (n, d) as an array in the model's precision."""
+    return check_codes(real_array("z", z), model.sizes[-1], model.dtype).astype(model.dtype, copy=False)
 
 
-def batch(x, eps, sizes, dtype, at_least=0):
-    """Images and noise as arrays with one row per image."""
-    x = images(x, sizes[0], dtype)
+def noise(eps, model, n):
+    """Noise (n, d) as an array in the model's precision."""
+    return check_eps(as_array("eps", eps), (n, model.sizes[-1]), model.dtype).astype(model.dtype, copy=False)
+
+
+def with_holes(x, missing, model, name="images"):
+    """`x`, array or tensor, with 0 where the mask `missing` says so, and the mask as a bool array."""
+    x = tensor_or_real(name, x)
+    if x.ndim != 2 or x.shape[1] != model.sizes[0]:
+        raise ValueError(f"{name} must have shape (n, {model.sizes[0]}), got {tuple(x.shape)}")
+    missing = check_mask(missing, x.shape)
+    zeroed = x.masked_fill(x.new_tensor(missing).bool(), 0) if hasattr(x, "detach") else np.where(missing, 0, x)
+    return check_images(zeroed, model.sizes[0], *model.likelihood.limits), missing
+
+
+def encoder_input(x, model, missing=None):
+    """What the encoder gets: 0 where pixels are missing, and, if it is to know, D further inputs that are 1 there."""
+    x = images(x if missing is None else with_holes(real_array("images", x), missing, model)[0], model, model.dtype)
+    if not model.mask_input:
+        return x
+    return np.concatenate([x, np.zeros_like(x) if missing is None else missing], axis=1, dtype=model.dtype)
+
+
+def batch(x, eps, model, missing=None, all_pixels=False, at_least=0):
+    """Images, noise, what the encoder gets, and the mask of the pixels that are left out of the loss, if there is one."""
+    seen = encoder_input(x, model, missing)
+    if missing is None:
+        x, hidden = images(x, model, model.dtype) if model.mask_input else seen, None
+    else:
+        x, hidden = (x, None) if all_pixels else with_holes(real_array("images", x), missing, model)
+        x = images(x, model, model.dtype)
     if len(x) < at_least:
         raise ValueError("a gradient needs at least one image, got none")
-    return x, check_eps(as_array("eps", eps), (len(x), sizes[-1]), dtype).astype(dtype, copy=False)
-
-
-def masked_images(x, missing, width):
-    """`x` and `missing` as arrays (n, width), of which the observed pixels lie in [0, 1]."""
-    x = real_array("x", x)
-    if x.ndim != 2 or x.shape[1] != width:
-        raise ValueError(f"x must have shape (n, {width}), got {x.shape}")
-    missing = check_mask(missing, x.shape)
-    check_images(np.where(missing, 0, x), width)
-    return x, missing
+    return x, noise(eps, model, len(x)), seen, hidden
 
 
 def check_encoded(encoded):

@@ -7,7 +7,6 @@ from tvae_lib.data.unusual import unusual_images
 from tvae_lib.impute import noise
 from tvae_lib.inputs import finite, generator, images, whole
 from tvae_lib.latent import kl_exact, prior_of
-from tvae_lib.likelihood import bernoulli_loss
 
 __all__ = ["auc", "unusual_images", "unusualness"]
 
@@ -24,7 +23,7 @@ def unusualness(model, x, draws=64, seed=0):
 
     ValueError unless x is (n, 784) with pixels in [0, 1], draws a whole number, 1 or more, and seed one of 0 or more.
     """
-    draws, rng, x = whole("draws", draws, 1), generator(seed), images(x, model.sizes[0])
+    draws, rng, x = whole("draws", draws, 1), generator(seed), images(x, model)
     scores = {name: np.empty(len(x)) for name in ("reconstruction", "kl", "negative_elbo", "bound")}
     for start in range(0, len(x), CHUNK):
         rows = slice(start, start + CHUNK)
@@ -33,7 +32,7 @@ def unusualness(model, x, draws=64, seed=0):
         for _ in range(draws):
             eps = noise(model, mu, rng)
             z = mu + np.exp(0.5 * logvar) * eps
-            costs.append(bernoulli_loss(model.decode(z), x[rows])[0])
+            costs.append(model.likelihood.cost_and_grad(model.decode(z), x[rows].astype(mu.dtype, copy=False))[0])
             log_q = model.family.log_prob(eps) - 0.5 * logvar
             log_weights.append((prior_of(model.family).log_prob(z) - log_q).sum(axis=1) - costs[-1])
         scores["reconstruction"][rows] = np.mean(costs, axis=0)

@@ -29,14 +29,17 @@ class VAE(nn.Module):
 
     no_grad = staticmethod(torch.no_grad)  # lets `train.evaluate`, which serves both back ends, skip the graph
 
-    def __init__(self, family, sizes=(784, 400, 128, 10), kl=None, dtype=torch.float32, device="cpu"):
+    def __init__(
+        self, family, sizes=(784, 400, 128, 10), kl=None, dtype=torch.float32, device="cpu", likelihood=None, mask_input=False
+    ):
         super().__init__()
         self.family = inputs.check_family(family)
-        self.likelihood = Bernoulli()
+        self.likelihood = Bernoulli() if likelihood is None else inputs.check_likelihood(likelihood)
+        self.mask_input = bool(mask_input)
         self.sizes = inputs.check_sizes(sizes)
         # The very class: a subclass may have changed the density.
         self.kl = inputs.check_kl(kl, family, default="exact" if type(family) is Gaussian else "sample")
-        for part, widths in ("encoder", (*self.sizes[:-1], 2 * self.sizes[-1])), ("decoder", self.sizes[::-1]):
+        for part, widths in inputs.layer_widths(self).items():
             layers = [nn.Linear(n_in, n_out, dtype=dtype, device=device) for n_in, n_out in pairwise(widths)]
             setattr(self, part, nn.ModuleList(layers))
 
@@ -53,14 +56,26 @@ class VAE(nn.Module):
         return tensor.clone() if tensor.is_inference() and not torch.is_inference_mode_enabled() else tensor
 
     def _images(self, x):
-        return self._tensor(inputs.check_images(inputs.tensor_or_real("images", x), self.sizes[0]))
+        return self._tensor(inputs.check_images(inputs.tensor_or_real("images", x), self.sizes[0], *self.likelihood.limits))
 
     def _codes(self, z):
         return self._tensor(inputs.check_codes(inputs.tensor_or_real("z", z), self.sizes[-1], self.encoder[0].weight.dtype))
 
-    def _batch(self, x, eps):
-        x, eps = self._images(x), eps if isinstance(eps, torch.Tensor) else inputs.as_array("eps", eps)
-        return x, self._tensor(inputs.check_eps(eps, (len(x), self.sizes[-1]), self.encoder[0].weight.dtype))
+    def _encoder_input(self, x, missing=None):
+        seen = self._images(x if missing is None else inputs.with_holes(x, missing, self)[0])
+        if not self.mask_input:
+            return seen
+        return torch.cat([seen, torch.zeros_like(seen) if missing is None else self._tensor(missing)], dim=1)
+
+    def _batch(self, x, eps, missing=None, all_pixels=False):
+        seen, hidden = self._encoder_input(x, missing), None
+        if missing is not None and not all_pixels:
+            x, hidden = inputs.with_holes(x, missing, self)
+            hidden = torch.as_tensor(hidden, device=seen.device)
+        x = self._images(x) if self.mask_input or missing is not None else seen
+        eps = eps if isinstance(eps, torch.Tensor) else inputs.as_array("eps", eps)
+        eps = inputs.check_eps(eps, (len(x), self.sizes[-1]), self.encoder[0].weight.dtype)
+        return x, self._tensor(eps), seen, hidden
 
     def run(self, part, h):
         """Run one half of the network, "encoder" or "decoder", and return the output of its last layer."""
@@ -69,43 +84,50 @@ class VAE(nn.Module):
             h = F.relu(layer(h))
         return last(h)
 
-    def encode(self, x):
-        """Images (B, 784) in [0, 1] to mu and logvar, each (B, d)."""
-        return self.run("encoder", self._images(x)).chunk(2, dim=1)
+    def encode(self, x, missing=None):
+        """Images (B, 784) to mu and logvar, each (B, d)."""
+        return self.run("encoder", self._encoder_input(x, missing)).chunk(2, dim=1)
 
     def decode(self, z):
-        """Latent codes (B, d) to pixel logits (B, 784)."""
+        """Latent codes (B, d) to pixel logits (B, 784), or what else the likelihood makes of the decoder's output."""
         return self.run("decoder", self._codes(z))
 
     @torch.no_grad()
     def reconstruct(self, x, eps):
         """Pixel probabilities (B, 784) of the images that the codes z = mu + sigma * eps decode to, without a graph."""
-        x, eps = self._batch(x, eps)
-        mu, logvar = self.run("encoder", x).chunk(2, dim=1)
-        return torch.sigmoid(self.decode(mu + torch.exp(0.5 * logvar) * eps))
+        _, eps, seen, _ = self._batch(x, eps)
+        mu, logvar = self.run("encoder", seen).chunk(2, dim=1)
+        out = self.decode(mu + torch.exp(0.5 * logvar) * eps)
+        return torch.sigmoid(out) if type(self.likelihood) is Bernoulli else self.likelihood.mean(out)
 
-    def loss(self, x, eps):
+    def loss(self, x, eps, missing=None, all_pixels=False):
         """The loss of images x (B, 784) with noise eps (B, d), as a `Loss` of tensors: `.total.backward()` works.
 
         FloatingPointError if the weights have diverged so far that mu, logvar or z are NaN or too large for the KL.
         """
-        dtype = self.encoder[0].weight.dtype
-        x, eps = map(single, self._batch(x, eps))
-        mu, logvar = single(inputs.check_encoded(self.run("encoder", x.to(dtype)))).chunk(2, dim=1)
-        logits = self.run("decoder", (mu + torch.exp(0.5 * logvar) * eps).to(dtype))
+        x, eps, seen, hidden = self._batch(x, eps, missing, all_pixels)
+        mu, logvar = single(inputs.check_encoded(self.run("encoder", seen))).chunk(2, dim=1)
+        z = mu + torch.exp(0.5 * logvar) * single(eps)
+        out = self.run("decoder", z.to(x.dtype))
         with inputs.blame_the_weights():
-            kl = kl_exact(self.family, mu, logvar).sum(dim=1) if self.kl == "exact" else kl_sample(self.family, mu, logvar, eps)
-        reconstruction = F.binary_cross_entropy_with_logits(single(logits), x, reduction="none").sum(dim=1)
-        return Loss(reconstruction, kl)
+            if self.kl == "exact":
+                kl = kl_exact(self.family, mu, logvar).sum(dim=1)
+            else:
+                kl = kl_sample(self.family, mu, logvar, single(eps))
+        return Loss(pixel_costs(self.likelihood, single(out), single(x), hidden).sum(dim=1), kl)
 
     forward = loss  # so that model(x, eps) and torch.compile(model) mean what a PyTorch user expects
 
-    def loss_and_grad(self, x, eps):
-        """The loss and the gradient of its batch mean (`loss.total`) for every parameter, a dict like `params`."""
+    def loss_and_grad(self, x, eps, missing=None, all_pixels=False, kl_weight=1.0):
+        """The loss and the gradient of its batch mean (`loss.total`) for every parameter, a dict like `params`.
+
+        With kl_weight the gradient is that of reconstruction + kl_weight * kl.
+        """
         names, params = zip(*self.named_parameters(), strict=True)
         with torch.inference_mode(False), torch.enable_grad():
-            loss = self.loss(x, eps)
-            grads = torch.autograd.grad(loss.total, params)
+            loss = self.loss(x, eps) if missing is None else self.loss(x, eps, missing, all_pixels)
+            total = loss.total if kl_weight == 1 else Loss(loss.reconstruction, kl_weight * loss.kl).total
+            grads = torch.autograd.grad(total, params)
         return Loss(loss.reconstruction.detach(), loss.kl.detach()), dict(zip(names, grads, strict=True))
 
     def reconstruction_and_dz(self, x, z, missing=None):
@@ -116,13 +138,20 @@ class VAE(nn.Module):
         with torch.inference_mode(False), torch.enable_grad():
             x, z = self._images(x), self._codes(z).detach().requires_grad_()
             inputs.check_pairs(x, z)
-            pixels = F.binary_cross_entropy_with_logits(self.decode(z), x, reduction="none")
             if missing is not None:
-                missing = torch.tensor(inputs.check_mask(missing, x.shape), device=pixels.device)
-                pixels = pixels.masked_fill(missing, 0)
-            cost = pixels.sum(dim=1)
+                missing = torch.tensor(inputs.check_mask(missing, x.shape), device=x.device)
+            cost = pixel_costs(self.likelihood, self.decode(z), x, missing).sum(dim=1)
             (dz,) = torch.autograd.grad(cost.sum(), z)
         return cost.detach(), dz
+
+
+def pixel_costs(likelihood, out, x, missing=None):
+    """-log p of every pixel (B, D) given the decoder's output, 0 where it is missing."""
+    if type(likelihood) is Bernoulli:
+        costs = F.binary_cross_entropy_with_logits(out, x, reduction="none")
+    else:
+        costs = likelihood.costs(out, x)
+    return costs if missing is None else costs.masked_fill(missing, 0)
 
 
 def single(tensor):
