@@ -246,12 +246,17 @@ def check_pairs(x, z):
         raise ValueError(f"x and z must have the same number of rows, got {len(x)} and {len(z)}")
 
 
-def images(x, model, dtype=None, name=None):
-    """Images that a model takes, as an array in the given precision or in its own. With a name there must be at least one."""
-    x = check_images(real_array(name or "images", x), model.sizes[0], *model.likelihood.limits)
-    if name and not len(x):
-        raise ValueError(f"{name} must hold at least one image")
+def images(x, model, dtype=None):
+    """Images that a model takes, as an array in the given precision or in its own."""
+    x = check_images(real_array("images", x), model.sizes[0], *model.likelihood.limits)
     return x if dtype is None else x.astype(dtype, copy=False)
+
+
+def some(name, x):
+    """At least one image."""
+    if not len(x):
+        raise ValueError(f"{name} must hold at least one image")
+    return x
 
 
 def codes(z, model):

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from tvae_lib import checkpoint as checkpoints
 from tvae_lib.data import batches, check_batch_size
 from tvae_lib.files import remove_leftovers
-from tvae_lib.inputs import check_mask, check_rng, images, number, one_of, real_array, whole, with_holes
+from tvae_lib.inputs import check_mask, check_rng, images, number, one_of, real_array, some, whole, with_holes
 
 
 @dataclass
@@ -101,6 +101,7 @@ def evaluate(model, images, rng, missing=None, **options):
     images, missing = with_mask("images", images, missing, model, **options)
     check_rng(rng)
     total = np.zeros(3)
+    some("images", images)
     with getattr(model, "no_grad", nullcontext)():  # PyTorch then keeps nothing for a backward pass
         for start in range(0, len(images), 1000):
             x = images[start : start + 1000]
@@ -112,12 +113,12 @@ def evaluate(model, images, rng, missing=None, **options):
 
 
 def with_mask(name, x, missing, model, all_pixels=False):
-    """At least one image, and the mask of what is missing in it, None, or the function that draws masks."""
+    """Images that the model takes, and the mask of what is missing in it, None, or the function that draws masks."""
     if missing is None or callable(missing) or all_pixels:
-        x = images(x, model, name=name)
+        x = images(x, model)
         return x, missing if missing is None or callable(missing) else check_mask(missing, x.shape)
     x, missing = with_holes(real_array(name, x), missing, model, name)
-    return images(x, model, name=name), missing
+    return images(x, model), missing
 
 
 def fit(
@@ -167,6 +168,7 @@ def fit(
     train, missing = with_mask("train", train, missing, model, **options)
     holes = missing if missing is None or callable(missing) else np.isnan(real_array("valid", valid))
     valid, holes = with_mask("valid", valid, holes, model, **options)
+    some("valid", valid)
     check_batch_size(batch_size, len(train))
     run = {"batch_size": int(batch_size), "lr": lr, "seed": seed}  # plain numbers: JSON knows none of NumPy's
     run["train_crc"] = zlib.crc32(np.ascontiguousarray(train))
