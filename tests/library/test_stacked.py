@@ -44,6 +44,21 @@ def test_each_ends_where_fit_takes_it(rng):
     assert all(len(history) == 2 for history in histories)
 
 
+def some_holes(rng, n):
+    return rng.random((n, 20)) < rng.random((n, 1))
+
+
+@pytest.mark.parametrize("mask_input, all_pixels", [(False, False), (True, False), (False, True)])
+def test_training_with_holes(rng, mask_input, all_pixels):
+    images, seeds, options = few_images(rng), range(2), {"missing": some_holes, "all_pixels": all_pixels}
+    families = [results.family_of(model) for model in MODELS[:2]]
+    make = lambda: [VAE(f, (20, 8, 3), 1, np.float64, kl="exact", mask_input=mask_input) for f in families]
+    stack, histories, singles = make(), [History() for _ in seeds], make()
+    stacked.train_together(stack, seeds, histories, *images, **SCHEDULE, **options)
+    others = [alone(single, seed, images, **options) for single, seed in zip(singles, seeds, strict=True)]
+    check_alike(stack, histories, list(zip(singles, others, strict=True)))
+
+
 def test_what_is_trained_together_is_scored_by_the_sweep(rng, tmp_path, monkeypatch):
     """Interrupted after its first epoch, too."""
     tiny = {"sizes": (20, 8, 3), "epochs": 3, "batch_size": 20, "lr": 0.01, "kl": "exact", "shipped": 1}

@@ -184,6 +184,14 @@ STUDIES = [
         shipped=1,
     ),
     Study("multivariate", "a multivariate t for encoder and prior, the KL exact", five("mt21") | {"mt3": 3}, shipped=1),
+    holes(
+        "holes", "trained on digits with holes, 0 for the encoder and left out of the loss", five("gaussian", "t21"), shipped=1
+    ),
+    holes("holes_none", "the same on whole digits, as a control", five("gaussian", "t21"), training={}, shipped=1),
+    holes("holes_mask", "the mask beside the image", five("gaussian", "t21"), making={"mask_input": True}, shipped=1),
+    holes("holes_all", "all pixels in the loss", five("gaussian"), training={"missing": training_holes, "all_pixels": True}),
+    holes("holes_50", "with holes, a code of 50 coordinates", {"gaussian": 3}, sizes=(784, 400, 128, 50)),
+    holes("holes_none_50", "whole digits, a code of 50 coordinates", {"gaussian": 3}, training={}, sizes=(784, 400, 128, 50)),
     questionnaire("heavy", StudentT(3), ten("gaussian", "t3", "t21")),
     questionnaire("light", Gaussian(), ten("gaussian", "t3", "t21")),
     questionnaire("heavy240", StudentT(3), five("gaussian", "t3"), 240),
