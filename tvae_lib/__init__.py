@@ -9,6 +9,7 @@ checkpoint     models in files, and back
 masks          which pixels are missing
 impute         filling them in with a model (chapter 07)
 baselines      filling them in without one
+imputer        the same for any table, as scikit-learn has it
 metrics        scores of what was filled in
 outliers       how unusual an image is to a model (chapter 09)
 synthetic      data whose codes have known tails (chapter 09)
