@@ -276,17 +276,19 @@ def langevin_and_acceptance(model, x, missing, *, draws=30, seed=0, warm_up=5, c
     return z if code else prediction / kept, share / (2 * kept - 1)
 
 
-def completions(model, x, missing, *, method=langevin, copies=5, draws=30, seed=0, **options):
+def completions(model, x, missing, *, method=langevin, copies=5, draws=30, seed=0, pixel_noise=True, **options):
     """Several completed images (copies, n, D), for multiple imputation (Rubin 1987): they differ as much as the model is unsure.
 
     For each of them `method` runs afresh and ends at a code, and the missing pixels are drawn from its decoding. A pixel of a
-    Bernoulli decoder is drawn black or white. `options` go to the method. Cost: copies times that of the method.
+    Bernoulli decoder is drawn black or white; with pixel_noise=False it gets its mean, and what differs is due to the code alone.
+    `options` go to the method. Cost: copies times that of the method.
     """
-    rng, copies = generator(seed), whole("copies", copies, 1)
+    rng, copies, pixel_noise = generator(seed), whole("copies", copies, 1), switch("pixel_noise", pixel_noise)
     images = []
     for _ in range(copies):
         z = method(model, x, missing, draws=draws, seed=rng, code=True, **options)
-        images.append(fill(x, missing, model.likelihood.sample(_numpy(model.decode(z)), rng)))
+        drawn = model.likelihood.sample(_numpy(model.decode(z)), rng) if pixel_noise else decode(model, z)
+        images.append(fill(x, missing, drawn))
     return np.stack(images)
 
 

@@ -416,6 +416,9 @@ def test_completions(model, masked, method):
     assert all((images[i] != images[j]).any(axis=1).all() for i in range(4) for j in range(i))
     again = impute.completions(model, x, missing, method=method, copies=4, draws=3, seed=2)
     np.testing.assert_array_equal(images, again)
+    code = method(model, x, missing, draws=3, seed=2, code=True)
+    means = impute.completions(model, x, missing, method=method, copies=2, draws=3, seed=2, pixel_noise=False)
+    np.testing.assert_allclose(means[0], impute.fill(x, missing, expit(model.decode(code))), atol=1e-6)
 
 
 @pytest.mark.parametrize("method", [impute.single_pass, impute.latent_map], ids=lambda method: method.__name__)
@@ -446,6 +449,8 @@ def test_bad_options(model, masked, refuses):
                 method(model, *masked, code=bad)
     with refuses("feed_draws must be True or False, got 1"):
         impute.pseudo_gibbs(model, *masked, feed_draws=1)
+    with refuses("pixel_noise must be True or False, got 0"):
+        impute.completions(model, *masked, pixel_noise=0)
     with refuses("copies must be a whole number, 1 or more, got 0"):
         impute.completions(model, *masked, copies=0)
 
