@@ -14,7 +14,7 @@ from torch.distributions import kl_divergence
 
 from tvae_lib import checkpoint, impute, outliers, plots, vae_numpy, vae_torch
 from tvae_lib.interactive import page_weights
-from tvae_lib.latent import Gaussian, StudentT, kl_exact, kl_exact_and_grad, kl_sample, kl_sample_and_grad
+from tvae_lib.latent import Apart, Gaussian, StudentT, kl_exact, kl_exact_and_grad, kl_sample, kl_sample_and_grad
 from tvae_lib.train import fit
 
 PAGE = Path(__file__).parents[2] / "book" / "own_latent.md"
@@ -361,6 +361,16 @@ def test_unusualness_against_a_grid(x):
     for i in range(4):
         evidence = logsumexp(log_joint(model, x[i], np.full(12, True)) + CELL)
         assert with_exact["bound"][i] == without["bound"][i] == pytest.approx(-evidence, abs=0.05)
+
+
+def test_a_laplace_prior_under_a_gaussian_encoder():
+    mixed = Apart(Gaussian(), Laplace())
+    assert vae_numpy.VAE(mixed, sizes=SIZES).kl == "sample"
+    code = np.full((100_000, 1), 0.7), np.full((100_000, 1), -1.0)
+    draws = kl_sample(mixed, *code, mixed.sample(np.random.default_rng(3), code[0].shape))
+    q = stats.norm(0.7, np.exp(-0.5))
+    exact, _ = integrate.quad(lambda z: q.pdf(z) * (q.logpdf(z) - stats.laplace.logpdf(z)), -7, 8, points=[0])
+    assert draws.mean() == pytest.approx(exact, abs=4 * draws.std() / np.sqrt(len(draws)))
 
 
 def test_kl_sample_is_unbiased_for_any_shape():
