@@ -28,6 +28,14 @@ if (!document.querySelector(".math")) done();
 else if (window.MathJax && MathJax.startup && MathJax.startup.promise) MathJax.startup.promise.then(() => done());
 else setTimeout(done, 5000);
 """
+# Chromium's own list of headings has the page numbers, but texts that lose spaces, or stand twice, where a line or page breaks.
+HEADINGS = """
+return [...document.querySelectorAll("h1, h2")].filter((node) => node.getClientRects().length).map((node) => {
+  const copy = node.cloneNode(true);
+  copy.querySelectorAll(".headerlink").forEach((link) => link.remove());
+  return [node.tagName === "H1" ? 0 : 1, copy.textContent.trim()];
+});
+"""
 STYLE = """
 @page { size: A4; margin: %s }
 body { margin: 0; font: 12.5px/1.5 "DejaVu Sans", sans-serif }
@@ -73,21 +81,20 @@ def print_text(browser, body, margin):
         return print_page(browser, Path(file.name).as_uri())
 
 
-def headings(reader):
-    """Level (0 is the page's title), text and page number of the headings, as Chromium lists them.
-
-    It gives the text twice where it moved a heading to the next sheet.
-    """
+def headings(browser, reader):
+    """Level (0 or 1), text and page number of the headings of the page that was printed last."""
 
     def walk(items, level):
         for item in items:
             if isinstance(item, list):
                 yield from walk(item, level + 1)
-            else:
-                half = item.title[: len(item.title) // 2]
-                yield level, half if 2 * half == item.title else item.title, reader.get_destination_page_number(item)
+            elif level < 2:
+                yield level, item.title, reader.get_destination_page_number(item)
 
-    return list(walk(reader.outline, 0))
+    found, texts = list(walk(reader.outline, 0)), browser.execute_script(HEADINGS)
+    if [level for level, _ in texts] == [level for level, _, _ in found]:
+        return [(level, text, number) for (level, text), (_, _, number) in zip(texts, found, strict=True)]
+    return found
 
 
 def contents(entries, title, author):
@@ -122,13 +129,14 @@ def build(browser, out):
     for caption, pages in parts():
         for page in pages:
             path = HTML / f"{page}.html"
-            printed.append((caption, path, print_page(browser, path.as_uri())))
+            reader = print_page(browser, path.as_uri())
+            printed.append((caption, path, reader, headings(browser, reader)))
 
     def front(offset):
         """Title and contents, if the pages of the book begin after so many others."""
         entries, start = [], offset
-        for caption, _, reader in printed:
-            entries += [(caption, level, text, start + number + 1) for level, text, number in headings(reader) if level < 2]
+        for caption, _, reader, found in printed:
+            entries += [(caption, level, text, start + number + 1) for level, text, number in found]
             start += len(reader.pages)
         return print_text(browser, contents(entries, config["title"], config["author"]), "18mm 16mm 20mm")
 
@@ -136,14 +144,13 @@ def build(browser, out):
     writer = PdfWriter()
     writer.append(opening, import_outline=False)
     starts = {}
-    for _, path, reader in printed:
+    for _, path, reader, found in printed:
         start = starts[path] = len(writer.pages)
         writer.append(reader, import_outline=False)
         above = None
-        for level, text, number in headings(reader):
-            if level < 2:
-                mark = writer.add_outline_item(text, start + number, parent=above if level else None)
-                above = above if level else mark
+        for level, text, number in found:
+            mark = writer.add_outline_item(text, start + number, parent=above if level else None)
+            above = above if level else mark
     mend_links(writer, starts)
     numbers = "".join(f"<div><span>{number}</span></div>" for number in range(1, len(writer.pages) + 1))
     for page, number in zip(writer.pages, print_text(browser, numbers, "0").pages, strict=False):

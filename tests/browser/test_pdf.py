@@ -19,7 +19,8 @@ return [...document.querySelectorAll(".bd-article :is(pre, div.math, table)")]
 def test_pages_are_joined_with_contents_numbers_and_links(browser, tmp_path, monkeypatch):
     sheet = '<div style="break-after: page"></div>'
     pages = {
-        "one": f'<h1>One</h1><h2>First part</h2><a href="two.html#end">There</a>{sheet}<h2>Second part</h2>',
+        "one": "<h1>One</h1><h2>First <i>part</i><a class=headerlink>#</a></h2>"
+        f'<a href="two.html#end">There</a>{sheet}<h2>Second part</h2>',
         "two": f"<h1>Two</h1>{sheet}{sheet}<h2 id=end>The end</h2>",
     }
     for name, body in pages.items():
