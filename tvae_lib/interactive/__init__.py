@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 from tvae_lib import impute
 from tvae_lib.data import load_mnist
 from tvae_lib.inputs import generator, real_array, said, whole
-from tvae_lib.interactive.page_weights import pack, pack_grey
+from tvae_lib.interactive.page_weights import pack, pack_gaussian, pack_grey
 from tvae_lib.latent import Gaussian, StudentT, kl_exact
 from tvae_lib.masks import random_pixels, random_squares
 from tvae_lib.metrics import mse_missing
@@ -238,30 +238,35 @@ FIRST_DIGIT = 15  # what the playground starts with: a four on which the models 
 
 
 def playground(seed=0):
-    """Fill in the missing pixels of a test digit, or of a drawn one, with both trained models running in the page.
+    """Fill in the missing pixels of a test digit, or of a drawn one, by several methods, with the trained models in the page.
 
-    seed: of the shipped pair of models, 0 to 4. The output holds their weights, 2 MB. In the page its element has
-    `__playground.run({model, method, image, missing, eps})`, which returns the prediction, for tests. Returns a LiveFigure.
+    seed: of the shipped pair of models, 0 to 4. The output holds their weights, and the covariance of the pixels: 2.4 MB.
+    In the page its element has `__playground.run({model, method, image, missing, eps})`, which returns the prediction, for tests.
+    Returns a LiveFigure.
     """
     models = _trained(seed)
     x, labels, rows = _test_digits()
     payload = {f"{name}-{part}": pack(model, part) for name, model in models.items() for part in ("decoder", "encoder")}
     payload["digits"] = json.dumps({"pixels": _pixels(x), "labels": labels, "rows": rows})
+    mnist = load_mnist()
+    payload["pool"] = json.dumps({"side": 28, "count": 300, "data": pack_grey(mnist.test[1000:1300])})
+    payload["gaussian-pixels"] = pack_gaussian(mnist.train[:20_000])
 
     first = rows.index(FIRST_DIGIT)
     image, label = x[first : first + 1], labels[first]
     missing = random_squares(np.random.default_rng(seed), 1)
-    titles, pictures = ["the digit", "what the models see"], [image, np.where(missing, np.nan, image)]
+    titles, pictures = ["the digit", "what is left of it"], [image, np.where(missing, np.nan, image)]
     errors = {}
-    for name, model in models.items():
-        filled = impute.fill(image, missing, impute.pseudo_gibbs(model, image, missing))
-        errors[MODELS[name][1]] = error = mse_missing(image, filled, missing)
-        titles += [f"{MODELS[name][1]}: {error:.3f}", "its error"]
-        pictures += [filled, np.abs(filled - image)]
-    words = " and ".join(f"{error:.3f} ({title})" for title, error in errors.items())
+    methods = {"one pass": impute.single_pass, "feeding back": impute.pseudo_gibbs, "most probable code": impute.latent_map}
+    for name, method in methods.items():
+        filled = impute.fill(image, missing, method(models["gaussian"], image, missing))
+        errors[name] = 1000 * np.mean((filled - image) ** 2)
+        titles.append(f"{name}: {errors[name]:.1f}")
+        pictures.append(filled)
+    words = ", ".join(f"{error:.1f} ({title})" for title, error in errors.items())
     alt = (
-        f"A handwritten {label}; the same with {missing.sum()} pixels hidden under squares; how pseudo-Gibbs fills it in with "
-        f"each of the two models, and where it errs. Mean squared error on the missing pixels: {words}."
+        f"A handwritten {label}; the same with {missing.sum()} pixels hidden under squares; and how three methods fill it in "
+        f"with the Gaussian VAE. Mean squared error over the image, in thousandths: {words}."
     )
     figure = _digits_figure(titles, pictures)
     return LiveFigure("playground", {"seed": seed, "row": FIRST_DIGIT}, figure, alt, parts=("network", "digits"), payload=payload)

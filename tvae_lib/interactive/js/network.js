@@ -13,6 +13,26 @@ function fromBase64(text) {
   return bytes;
 }
 
+// Images as the page holds them: half-bytes, the grey level 1 to 15, or 0 and then the length, less one, of a run of black pixels.
+function unpackImages({ data, count, side }) {
+  const bytes = fromBase64(data);
+  const images = new Float32Array(count * side * side);
+  const half = (i) => (bytes[i >> 1] >> (i & 1 ? 0 : 4)) & 15;
+  for (let from = 0, to = 0; to < images.length; from += 1) {
+    const level = half(from);
+    if (level) images[to++] = level / 15;
+    else to += half((from += 1)) + 1;
+  }
+  return images;
+}
+
+// Run a generator function's work at one go, for tests.
+function finish(work) {
+  let last = work.next();
+  while (!last.done) last = work.next();
+  return last.value;
+}
+
 // One half of a network from the text that tvae_lib.interactive.page_weights.pack made of it: a list of layers.
 function unpack({ sizes, data }) {
   const bytes = fromBase64(data);
@@ -136,8 +156,8 @@ function decodeAndGradient(model, z, image, missing) {
 }
 
 // What every one of the 30 passes of a method decodes to, (784,) each. eps: one noise vector per pass.
-// Pixels of the image under the mask are never looked at.
-function runPasses(model, method, image, missing, eps) {
+// Pixels of the image under the mask are never looked at. Yields between the passes.
+function* passes(model, method, image, missing, eps) {
   const filled = Float32Array.from(image, (value, i) => (missing[i] ? 0 : value));
   const decodings = [];
   const code = ({ mu, sigma }, noise) => mu.map((value, i) => value + sigma[i] * noise[i]);
@@ -148,17 +168,27 @@ function runPasses(model, method, image, missing, eps) {
   };
   if (method === "single") {
     const encoded = encode(model, filled);
-    for (const noise of eps) decodings.push(decode(model, code(encoded, noise)));
+    for (const noise of eps) {
+      decodings.push(decode(model, code(encoded, noise)));
+      yield;
+    }
   } else if (method === "gibbs") {
-    eps.forEach(gibbsPass);
+    for (const noise of eps) {
+      gibbsPass(noise);
+      yield;
+    }
   } else if (method === "code") {
-    eps.slice(0, WARM_UP).forEach(gibbsPass);
+    for (const noise of eps.slice(0, WARM_UP)) {
+      gibbsPass(noise);
+      yield;
+    }
     let z = encode(model, filled).mu;
     const steps = eps.length - WARM_UP - 1;
     const [mean, square] = [new Float32Array(z.length), new Float32Array(z.length)];
     for (let step = 0; step < steps; step += 1) { // Adam, as in tvae_lib.impute.latent_map
       const { probabilities, gradient } = decodeAndGradient(model, z, image, missing);
       decodings.push(probabilities);
+      yield;
       z = z.map((value, i) => {
         mean[i] += 0.2 * (gradient[i] - mean[i]);
         square[i] += 0.05 * (gradient[i] ** 2 - square[i]);
@@ -169,6 +199,64 @@ function runPasses(model, method, image, missing, eps) {
     decodings.push(decode(model, z));
   } else throw new Error(`unknown method ${method}`);
   return decodings;
+}
+
+// The Gaussian that tvae_lib.interactive.page_weights.pack_gaussian fitted to all pixels. Pixels that hardly ever change are left
+// out: `pixels` are the others. Yields while it inverts their covariance (Gauss and Jordan, in place).
+function* unpackGaussian({ pixels, ridge, data }) {
+  const bytes = fromBase64(data);
+  const n = pixels.length;
+  const floats = new Float32Array(bytes.buffer, 0, PIXELS + n); // the mean of every pixel, the standard deviation of those in `pixels`
+  const whole = new Int8Array(bytes.buffer, floats.byteLength); // correlations below the diagonal, row by row, times 127
+  const precision = new Float64Array(n * n);
+  for (let i = 0, at = 0; i < n; i += 1) {
+    const sd = floats[PIXELS + i];
+    for (let j = 0; j < i; j += 1, at += 1) precision[i * n + j] = precision[j * n + i] = (whole[at] / 127) * sd * floats[PIXELS + j];
+    precision[i * n + i] = (1 + ridge) * sd * sd;
+  }
+  for (let k = 0; k < n; k += 1) {
+    const factor = 1 / precision[k * n + k];
+    precision[k * n + k] = 1;
+    for (let j = 0; j < n; j += 1) precision[k * n + j] *= factor;
+    for (let i = 0; i < n; i += 1) {
+      if (i === k) continue;
+      const share = precision[i * n + k];
+      precision[i * n + k] = 0;
+      for (let j = 0; j < n; j += 1) precision[i * n + j] -= share * precision[k * n + j];
+    }
+    yield;
+  }
+  return { pixels, mean: floats.slice(0, PIXELS), precision };
+}
+
+// The Gaussian's mean of the missing pixels given the others, kept in [0, 1]: with the precision P (the inverse covariance), the
+// solution y of P_mm y = -P_mo (x_o - mean_o) is how far the missing pixels are from their mean. Cholesky's method.
+function* conditionalMean({ pixels, mean, precision }, image, missing) {
+  const n = pixels.length;
+  const hidden = pixels.map((pixel, i) => (missing[pixel] ? i : -1)).filter((i) => i >= 0);
+  const known = pixels.map((pixel, i) => (missing[pixel] ? -1 : i)).filter((i) => i >= 0);
+  const m = hidden.length;
+  const root = new Float64Array(m * m);
+  const y = new Float64Array(m);
+  for (let i = 0; i < m; i += 1) {
+    let right = 0;
+    for (const j of known) right -= precision[hidden[i] * n + j] * (image[pixels[j]] - mean[pixels[j]]);
+    for (let j = 0; j <= i; j += 1) {
+      let sum = precision[hidden[i] * n + hidden[j]];
+      for (let k = 0; k < j; k += 1) sum -= root[i * m + k] * root[j * m + k];
+      root[i * m + j] = i === j ? Math.sqrt(sum) : sum / root[j * m + j];
+    }
+    for (let k = 0; k < i; k += 1) right -= root[i * m + k] * y[k];
+    y[i] = right / root[i * m + i];
+    if (i % 20 === 19) yield;
+  }
+  for (let i = m - 1; i >= 0; i -= 1) {
+    for (let k = i + 1; k < m; k += 1) y[i] -= root[k * m + i] * y[k];
+    y[i] /= root[i * m + i];
+  }
+  const filled = Float32Array.from(image, (value, i) => (missing[i] ? mean[i] : value));
+  hidden.forEach((i, at) => (filled[pixels[i]] = Math.min(1, Math.max(0, mean[pixels[i]] + y[at]))));
+  return filled;
 }
 
 // Which of the first `count` passes a method averages: all, the second half, or the last alone.
@@ -185,15 +273,11 @@ function summary(method, decodings, count) {
   return { mean, spread: spread.map(Math.sqrt) };
 }
 
-// Mean squared error over the missing pixels; NaN where none is missing.
-function errorOnMissing(image, prediction, missing) {
-  let [sum, count] = [0, 0];
-  for (let i = 0; i < PIXELS; i += 1) {
-    if (!missing[i]) continue;
-    sum += (image[i] - prediction[i]) ** 2;
-    count += 1;
-  }
-  return sum / count;
+// Mean squared error over all pixels of the image, in thousandths, of a prediction for the missing ones.
+function errorOfImage(image, prediction, missing) {
+  let sum = 0;
+  for (let i = 0; i < PIXELS; i += 1) if (missing[i]) sum += (image[i] - prediction[i]) ** 2;
+  return (1000 * sum) / PIXELS;
 }
 
 // Exactly round(fraction * 784) pixels, by the first steps of a shuffle. uniform: draws from (0, 1).
@@ -222,7 +306,7 @@ function randomSquares(uniform, count, maxSide) {
 if (typeof module !== "undefined") {
   Object.assign(globalThis, require("./numerics.js")); // in the page both files stand in one script
   module.exports = {
-    fromBase64, multiply, applyLayer, relu, forward, sigmoid, buildModel, encode, decode, decodeAndGradient, runPasses, summary, errorOnMissing,
-    randomPixels, randomSquares,
+    fromBase64, multiply, applyLayer, relu, forward, sigmoid, buildModel, encode, decode, decodeAndGradient, passes, summary, errorOfImage,
+    randomPixels, randomSquares, unpackImages, finish, unpackGaussian, conditionalMean,
   };
 }

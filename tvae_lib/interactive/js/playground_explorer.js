@@ -1,11 +1,18 @@
-// The playground: fill in the missing pixels of a digit with both models, pass by pass.
+// The playground: fill in the missing pixels of a digit, by several methods with one model or by one method with both, pass by pass.
 
-const METHODS = [["single", "single pass"], ["gibbs", "pseudo-Gibbs"], ["code", "best code"]];
+const METHODS = [["single", "one pass"], ["gibbs", "feeding back"], ["code", "most probable code"]];
+const METHOD_COLOURS = { single: "#E69F00", gibbs: "#009E73", code: "#CC79A7", linear: "#595959" };
 const METHOD_NOTES = {
-  single: "Single pass: the image is encoded once, with zeros for what is missing; every pass decodes another draw of its code. The result is the average of all passes so far.",
-  gibbs: "Pseudo-Gibbs: every pass encodes the image, decodes one draw, and puts the decoded values in place of the missing pixels. The result is the average of the second half of the passes so far.",
-  code: "Best code: five passes of pseudo-Gibbs, then every pass moves the code along the gradient of log p(observed pixels | z) p(z). The result is the last decoding, so there is no spread.",
+  single: "One pass: the image is encoded once, with zeros for what is missing; every pass decodes another draw of its code. The result is the average of all passes so far.",
+  gibbs: "Feeding back: every pass encodes the image, decodes one draw, and puts the decoded values in place of the missing pixels. The result is the average of the second half of the passes so far.",
+  code: "Most probable code: five passes of feeding back, then every pass moves the code along the gradient of log p(observed pixels | z) p(z). The result is the last decoding, so there is no spread.",
+  linear: "Conditional mean: no network. A Gaussian is fitted to all pixels of 20,000 training digits; the result is its mean given the pixels that are left. One step of linear algebra, so there are no passes and no spread.",
 };
+const PRESETS = [
+  ["lower half of a 9", "view=methods&digit=99&mask=half"],
+  ["50 squares", "view=methods&digit=15&mask=squares"],
+  ["both priors on 50 squares", "view=priors&method=code&digit=15&mask=squares"],
+];
 const WHITE_SPREAD = 0.3; // the standard deviation that is drawn white
 const MAX_SEED = 9999;
 
@@ -28,14 +35,26 @@ start("playground", (root) => {
   const models = shippedModels();
   const digits = shipped("digits");
   const images = shippedImages(digits);
+  const pool = shipped("pool");
+  const poolImages = unpackImages(pool);
   const state = {};
-  let results = []; // one per model: { decodings, errors }
-  let slow = false;
+  let results = []; // one per entry: { decodings, errors }
+  let gaussian = null; // for the conditional mean, made when it is first needed
+
+  // What is compared: each with a name, a title, a colour, and what fills in.
+  function entries() {
+    if (state.view === "priors") {
+      return models.map((model) => ({ name: model.name, title: TITLES[model.name], colour: COLOURS[model.name], method: state.method, model }));
+    }
+    const model = models.find(({ name }) => name === state.prior);
+    const networks = METHODS.map(([method, title]) => ({ name: method, title, colour: METHOD_COLOURS[method], method, model }));
+    return [...networks, { name: "linear", title: "conditional mean", colour: METHOD_COLOURS.linear, method: "linear" }];
+  }
 
   // The state: which digit, which mask, which method, which seed.
 
-  function maskOf(kind) {
-    const { uniform } = generator(state.seed);
+  function maskOf(kind, seed = state.seed) {
+    const { uniform } = generator(seed);
     if (kind === "random") return randomPixels(uniform, 0.3);
     if (kind === "squares") return randomSquares(uniform, 50, 4);
     if (kind === "half") return new Uint8Array(PIXELS).fill(1, PIXELS / 2);
@@ -59,63 +78,118 @@ start("playground", (root) => {
     const seed = Number(asked.get("seed"));
     state.seed = Number.isInteger(seed) && seed >= 0 && seed <= MAX_SEED ? seed : 0;
     state.method = METHODS.some(([name]) => name === asked.get("method")) ? asked.get("method") : "gibbs";
+    state.prior = asked.get("prior") === "t" ? "t" : "gaussian";
+    const view = asked.get("view") ?? (asked.has("method") ? "priors" : ""); // addresses used to compare priors only
+    state.view = view === "priors" ? "priors" : "methods";
     setDigit(asked.has("digit") && digits.rows.includes(row) ? row : Number(root.dataset.row));
     if (drawn) [state.row, state.image] = [null, Float32Array.from(drawn, (value) => value / 15)];
     setMask(["random", "squares", "half", "none"].includes(asked.get("mask")) ? asked.get("mask") : "squares");
     const own = fromAddress(asked.get("mask") ?? "", 1);
     if (own) [state.mask, state.missing] = ["own", own];
-    return ["digit", "pixels", "mask", "method", "seed"].some((key) => asked.has(key));
+    return ["digit", "pixels", "mask", "method", "seed", "view", "prior"].some((key) => asked.has(key));
   }
 
   function address() {
     const own = state.mask === "own" ? toAddress(state.missing, 1) : state.mask;
     const digit = state.row === null ? ["pixels", toAddress(Array.from(state.image, (v) => Math.round(15 * v)), 15)] : ["digit", state.row];
-    return "#" + new URLSearchParams([digit, ["mask", own], ["method", state.method], ["seed", state.seed]]);
+    const what = state.view === "priors" ? ["method", state.method] : ["prior", state.prior];
+    return "#" + new URLSearchParams([["view", state.view], what, digit, ["mask", own], ["seed", state.seed]]);
   }
 
   // The models.
 
   // Noise for every pass. Both models have the same normal draws; for t each is divided by its own root of V / df.
-  function noise(df) {
-    const next = standardDraws(state.seed, df);
+  function noise(df, seed) {
+    const next = standardDraws(seed, df);
     return Array.from({ length: DRAWS }, () => Array.from({ length: 10 }, next));
   }
 
-  function compute() {
-    const began = performance.now();
-    results = models.map((model) => {
-      const decodings = runPasses(model, state.method, state.image, state.missing, noise(model.df));
-      const errors = decodings.map((_, i) => errorOnMissing(state.image, summary(state.method, decodings, i + 1).mean, state.missing));
-      return { decodings, errors };
-    });
-    slow = performance.now() - began > 60;
+  // What every pass of an entry decodes to.
+  function* fillIn({ method, model }, image, missing, seed) {
+    if (method !== "linear") return yield* passes(model, method, image, missing, noise(model.df, seed));
+    gaussian ??= yield* unpackGaussian(shipped("gaussian-pixels"));
+    return new Array(DRAWS).fill(yield* conditionalMean(gaussian, image, missing));
   }
 
-  let pending = false;
+  const resultOf = ({ method }, decodings, count) => (method === "linear" ? { mean: decodings[0], spread: new Float32Array(PIXELS) } : summary(method, decodings, count));
+
+  function* compute() {
+    const [found, { image, missing, seed }] = [[], state];
+    for (const entry of entries()) {
+      const decodings = yield* fillIn(entry, image, missing, seed);
+      const errors = [];
+      for (let count = 1; count <= DRAWS; count += 1) {
+        errors.push(errorOfImage(image, resultOf(entry, decodings, count).mean, missing));
+        yield;
+      }
+      found.push({ entry, decodings, errors });
+    }
+    results = found;
+  }
+
+  const slices = slicer(root, (done) => done && pass.set(DRAWS));
   function recompute() {
     stop();
-    if (!pending) {
-      requestAnimationFrame(() => {
-        pending = false;
-        compute();
-        pass.set(DRAWS);
-      });
+    paintEditor();
+    slices.start(compute());
+  }
+
+  // The tally: other digits, other masks of the same kind, the same comparison.
+
+  const tally = { count: 0, sums: [], closest: [] };
+  const tallying = slicer(root, () => drawTally(), 200);
+
+  function resetTally() {
+    Object.assign(tally, { count: 0, goal: 0, sums: entries().map(() => 0), closest: entries().map(() => 0) });
+    drawTally();
+  }
+
+  function* tallyMore() {
+    const compared = entries();
+    while (tally.count < tally.goal) {
+      const seed = 20_000 + tally.count;
+      const image = poolImages.subarray((tally.count % pool.count) * PIXELS, ((tally.count % pool.count) + 1) * PIXELS);
+      const missing = ["own", "none"].includes(state.mask) ? state.missing.slice() : maskOf(state.mask, seed);
+      const errors = [];
+      for (const entry of compared) {
+        const decodings = yield* fillIn(entry, image, missing, seed);
+        errors.push(errorOfImage(image, resultOf(entry, decodings, DRAWS).mean, missing));
+      }
+      errors.forEach((error, i) => (tally.sums[i] += error));
+      tally.closest[errors.indexOf(Math.min(...errors))] += 1;
+      tally.count += 1;
+      yield;
     }
-    pending = true;
+  }
+
+  const tallied = (i) => `average ${number(tally.sums[i] / tally.count)}, closest ${tally.closest[i]} times`;
+
+  function drawTally() {
+    const text = `${tally.count} other test digits, each with ${state.mask === "own" ? "this mask" : "a mask of its own"}`;
+    tallyNote.textContent = tally.count ? `${text}: see the boxes.` : "digits and masks, to see whether it is always so";
+    if (tally.count && tally.count === tally.goal) say(`${text}. ${entries().map(({ title }, i) => `${title}: ${tallied(i)}`).join("; ")}.`);
+    if (results.length) drawBoxes();
   }
 
   root.__playground = {
     run({ model, method = "single", image, missing, eps }) {
       const net = models.find(({ name }) => name === model);
-      const decodings = runPasses(net, method, Float32Array.from(image), missing, eps);
+      const decodings = finish(passes(net, method, Float32Array.from(image), missing, eps));
       return Array.from(summary(method, decodings, decodings.length).mean);
     },
+    conditionalMean({ image, missing }) {
+      gaussian ??= finish(unpackGaussian(shipped("gaussian-pixels")));
+      return Array.from(finish(conditionalMean(gaussian, Float32Array.from(image), missing)));
+    },
+    busy: () => slices.busy() || tallying.busy(),
+    tally: () => tally,
+    tallyFor,
     // Milliseconds that one pass, an encoding and a decoding, takes on average.
-    time(passes = 100) {
-      const eps = Array.from({ length: passes }, () => new Array(10).fill(0));
+    time(count = 100) {
+      const eps = Array.from({ length: count }, () => new Array(10).fill(0));
       const began = performance.now();
-      runPasses(models[0], "gibbs", images[0], maskOf("random"), eps);
-      return (performance.now() - began) / passes;
+      finish(passes(models[0], "gibbs", images[0], maskOf("random"), eps));
+      return (performance.now() - began) / count;
     },
     address,
   };
@@ -161,11 +235,6 @@ start("playground", (root) => {
     }
   }
 
-  function edited(final) {
-    if (slow && !final) paintEditor(); // on a slow machine the models wait until the finger is lifted
-    else recompute();
-  }
-
   let last = null;
   const position = (event) => {
     const box = editor.canvas.getBoundingClientRect();
@@ -176,7 +245,7 @@ start("playground", (root) => {
     editor.canvas.setPointerCapture(event.pointerId);
     last = position(event);
     touch(...last);
-    edited(false);
+    recompute();
   });
   editor.canvas.addEventListener("pointermove", (event) => {
     if (!last) return;
@@ -184,13 +253,10 @@ start("playground", (root) => {
     const steps = Math.max(1, Math.ceil(2 * Math.hypot(next[0] - last[0], next[1] - last[1])));
     for (let i = 1; i <= steps; i += 1) touch(...[0, 1].map((axis) => last[axis] + ((next[axis] - last[axis]) * i) / steps));
     last = next;
-    edited(false);
+    recompute(); // begins anew, so the models wait until the finger rests
   });
   for (const kind of ["pointerup", "pointercancel"]) {
-    editor.canvas.addEventListener(kind, () => {
-      if (last) edited(true);
-      last = null;
-    });
+    editor.canvas.addEventListener(kind, () => (last = null));
   }
 
   function showCursor() {
@@ -211,7 +277,7 @@ start("playground", (root) => {
     [here.row, here.column] = [within(here.row + move[0]), within(here.column + move[1])];
     if (event.key === " " || event.key === "Enter" || event.shiftKey) {
       touch(here.column + 0.5, here.row + 0.5);
-      edited(true);
+      recompute();
     }
     showCursor();
   });
@@ -249,7 +315,23 @@ start("playground", (root) => {
     options: METHODS,
     onChange: (value) => {
       state.method = value;
-      recompute();
+      arrange();
+    },
+  });
+  const views = choices({
+    legend: "Compare",
+    options: [["methods", "methods, with one prior"], ["priors", "priors, with one method"]],
+    onChange: (view) => {
+      state.view = view;
+      arrange();
+    },
+  });
+  const priors = choices({
+    legend: "Prior",
+    options: models.map(({ name }) => [name, TITLES[name]]),
+    onChange: (prior) => {
+      state.prior = prior;
+      arrange();
     },
   });
   const masks = [["random", "30 % at random"], ["squares", "50 squares"], ["half", "lower half"], ["none", "nothing"], ["own", "by hand"]];
@@ -259,6 +341,7 @@ start("playground", (root) => {
     onChange: (kind) => {
       if (kind === "own") state.mask = kind; // what is missing stays, and a new seed will not change it
       else setMask(kind);
+      resetTally();
       recompute();
     },
   });
@@ -323,24 +406,41 @@ start("playground", (root) => {
   // The pictures.
 
   const columns = [["last", "this pass"], ["result", "result"], ["error", "its error"], ["spread", "its spread"]];
-  const rows = models.map(({ name }) => {
-    const pictures = Object.fromEntries(columns.map(([key, caption]) => [key, picture(caption)]));
-    const title = element("div", { class: "tvae-title tvae-model", style: `border-color:${COLOURS[name]}` }, TITLES[name]);
-    const node = element("div", { class: "tvae-row" }, title, ...columns.map(([key]) => pictures[key].node));
-    return { name, pictures, node };
-  });
+  const rowsNode = element("div", {});
+  let rows = [];
+  function arrange() {
+    rows = entries().map(({ title, colour }) => {
+      const pictures = Object.fromEntries(columns.map(([key, caption]) => [key, picture(caption)]));
+      const head = element("div", { class: "tvae-title tvae-model", style: `border-color:${colour}` }, title);
+      return { pictures, node: element("div", { class: "tvae-row" }, head, ...columns.map(([key]) => pictures[key].node)) };
+    });
+    rowsNode.replaceChildren(...rows.map(({ node }) => node));
+    [priors.node.hidden, methods.node.hidden] = [state.view === "priors", state.view !== "priors"];
+    results = [];
+    resetTally();
+    recompute();
+  }
+  const tallyNote = element("p", { class: "tvae-note" });
+  function tallyFor(more) {
+    tally.goal = tally.count + more;
+    tallying.start(tallyMore());
+  }
+  const moreButton = pushButton("100 more", () => tallyFor(100));
+  moreButton.setAttribute("aria-label", "100 more digits and masks");
+  const presets = PRESETS.map(([text, where]) => element("a", { href: `#${where}` }, text));
   const holder = element("div", { class: "tvae-chart" });
   const values = element("div", { class: "tvae-values" });
   const sentence = element("p", { class: "tvae-sentence" });
   const method = element("p", { class: "tvae-note" });
   const { live, say } = voice(root, "Playground");
   root.append(
+    element("p", { class: "tvae-note tvae-links" }, "To begin with: ", ...presets.flatMap((node, i) => (i ? [" · ", node] : [node]))),
     thumbnails.node,
     element(
       "div",
       { class: "tvae-work" },
       editor.node,
-      element("div", { class: "tvae-side" }, maskChoice.node, tools.node, sizes.node, methods.node, seeds, element("div", {}, link, " ", linkNote)),
+      element("div", { class: "tvae-side" }, maskChoice.node, tools.node, sizes.node, views.node, priors.node, methods.node, seeds, element("div", {}, link, " ", linkNote)),
     ),
     element(
       "div",
@@ -348,17 +448,19 @@ start("playground", (root) => {
       pass.node,
       element("div", { class: "tvae-buttons" }, firstButton, nextButton, playButton),
     ),
-    ...rows.map(({ node }) => node),
-    whole,
-    values,
     sentence,
-    element("div", { class: "tvae-title tvae-chart-title" }, "Error of the result on the missing pixels, pass by pass"),
+    values,
+    element("div", { class: "tvae-buttons tvae-tally" }, moreButton, tallyNote),
+    rowsNode,
+    whole,
+    element("div", { class: "tvae-title tvae-chart-title" }, "Error of the result, pass by pass"),
     holder,
     method,
     element(
       "p",
       { class: "tvae-note" },
-      `White is 1 in the pictures and errors, and ${WHITE_SPREAD} and above in the spread, the standard deviation over the passes that are averaged. ` +
+      "Errors are mean squared errors over all pixels of the image, in thousandths. " +
+        `White is 1 in the pictures and errors, and ${WHITE_SPREAD} and above in the spread, the standard deviation over the passes that are averaged. ` +
         "By keyboard: tab to the picture, move with the arrow keys, press space to apply the tool, hold shift to apply it while moving.",
     ),
     live,
@@ -373,20 +475,31 @@ start("playground", (root) => {
     return count;
   }
 
-  const number = (error) => (error < 0.1 ? error.toFixed(4) : error.toFixed(3));
+  const number = (error) => error.toFixed(1);
+
+  function drawBoxes() {
+    const any = state.missing.includes(1);
+    const boxes = results.map(({ entry, errors }, i) => [entry, errors[shown - 1], tally.count ? `over ${tally.count} digits: ${tallied(i)}` : ""]);
+    boxes.push([{ name: "black", title: "left black", colour: COLOURS.grey }, errorOfImage(state.image, new Float32Array(PIXELS), state.missing), ""]);
+    values.innerHTML = valueBoxes(
+      boxes.map(([{ name, title, colour }, error, more]) => [
+        colour,
+        `${title} <span><b data-value="${name}">${any ? number(error) : "\u2013"}</b> <small>thousandths</small></span><div><small>${more}</small></div>`,
+      ]),
+    );
+  }
 
   function draw() {
     if (!results.length) return;
     const count = paintEditor();
     const { image, missing } = state;
-    const left = errorOnMissing(image, new Float32Array(PIXELS), missing);
-    rows.forEach(({ name, pictures }, i) => {
-      const { decodings, errors } = results[i];
-      const { mean, spread } = summary(state.method, decodings, shown);
-      const fill = (values, observed) => (wholeBox.checked ? values : values.map((value, j) => (missing[j] ? value : observed[j])));
+    rows.forEach(({ pictures }, i) => {
+      const { entry, decodings, errors } = results[i];
+      const { mean, spread } = resultOf(entry, decodings, shown);
+      const fill = (inside, observed) => (wholeBox.checked ? inside : inside.map((value, j) => (missing[j] ? value : observed[j])));
       const result = fill(mean, image);
-      const title = TITLES[name];
-      const about = count ? `mean squared error on missing pixels ${number(errors[shown - 1])}` : "nothing is missing";
+      const { title } = entry;
+      const about = count ? `mean squared error ${number(errors[shown - 1])} thousandths` : "nothing is missing";
       pictures.last.paint(fill(decodings[shown - 1], image), `${title}, pass ${shown} alone`);
       pictures.result.paint(result, `${title}, result after ${shown} passes: ${about}`);
       pictures.error.paint(result.map((value, j) => Math.abs(value - image[j])), `${title}, absolute error of the result; ${about}`);
@@ -395,41 +508,30 @@ start("playground", (root) => {
       pictures.spread.paint(shownSpread, `${title}, standard deviation over the averaged passes, at most ${most}`, WHITE_SPREAD);
     });
 
-    holder.parentNode.classList.toggle("tvae-complete", count === 0);
+    root.classList.toggle("tvae-complete", count === 0);
     const errors = results.map((result) => result.errors[shown - 1]);
-    const boxes = models.map(({ name }, i) => [name, TITLES[name], COLOURS[name], errors[i]]);
-    boxes.push(["black", "left black", COLOURS.grey, left]);
-    values.innerHTML = boxes
-      .map(
-        ([name, title, colour, error]) =>
-          `<div class="tvae-value" style="border-color:${colour}">${title} <small>(mean squared error)</small> ` +
-          `<span><b data-value="${name}">${count ? number(error) : "\u2013"}</b></span></div>`,
-      )
-      .join("");
-    const [gaussian, t] = errors;
-    const gap = Math.abs(gaussian - t) < 5e-5 ? "The two agree." : `${t < gaussian ? "t" : "The Gaussian"} is closer on this one.`;
-    const text = count
-      ? `Pass ${shown} of ${DRAWS}, ${count} pixels missing: Gaussian ${number(gaussian)}, t ${number(t)}. ${gap}`
-      : "Nothing is missing: erase something.";
-    sentence.textContent = text;
-    method.textContent = METHOD_NOTES[state.method];
-    say(text);
+    drawBoxes();
+    sentence.textContent = count ? `Pass ${shown} of ${DRAWS}, ${count} pixels missing` : "Nothing is missing: erase something.";
+    method.textContent = [...new Set(results.map(({ entry }) => METHOD_NOTES[entry.method]))].join(" ");
+    say(count ? `${sentence.textContent}. ${results.map(({ entry }, i) => `${entry.title} ${number(errors[i])}`).join(", ")}.` : sentence.textContent);
+    moreButton.disabled = !count;
 
     if (!count) holder.replaceChildren();
     else {
       const most = Math.max(...results.flatMap((result) => result.errors));
       const tick = niceStep(most, 4);
+      const ends = results.map((result) => `${result.entry.title} ${number(result.errors[0])} and ${number(result.errors[DRAWS - 1])}`);
       drawChart(holder, {
         width: Math.max(200, root.querySelector(".tvae-values").clientWidth),
-        height: 170,
+        height: 200,
         x: [1, DRAWS],
-        y: [0, Math.max(Math.ceil((most / tick) * 1.25) * tick, 1e-3)], // with room for the legend
+        y: [0, Math.max(Math.ceil((most / tick) * 1.6) * tick, 1e-3)], // with room for the legend
         xLabel: "passes",
-        curves: results.map((result, i) => ({ points: result.errors.map((error, j) => [j + 1, error]), colour: COLOURS[models[i].name], width: 2 })),
-        marks: results.map((result, i) => ({ points: [[shown, errors[i]]], colour: COLOURS[models[i].name], size: 5 })),
-        legend: models.map(({ name }) => ({ text: TITLES[name], colour: COLOURS[name] })),
+        curves: results.map(({ entry, errors: series }) => ({ points: series.map((error, j) => [j + 1, error]), colour: entry.colour, width: 2, dash: entry.method === "linear" ? "5 4" : "" })),
+        marks: results.map(({ entry }, i) => ({ points: [[shown, errors[i]]], colour: entry.colour, size: 5 })),
+        legend: results.map(({ entry }) => ({ text: entry.title, colour: entry.colour, dash: entry.method === "linear" ? "5 4" : "" })),
         legendRight: true,
-        label: `Error against passes. After pass 1: Gaussian ${number(results[0].errors[0])}, t ${number(results[1].errors[0])}; after pass ${DRAWS}: Gaussian ${number(results[0].errors[DRAWS - 1])}, t ${number(results[1].errors[DRAWS - 1])}.`,
+        label: `Error against passes, after pass 1 and pass ${DRAWS}: ${ends.join("; ")}.`,
       });
     }
   }
@@ -438,8 +540,9 @@ start("playground", (root) => {
     thumbnails.set(state.row ?? "own");
     methods.set(state.method);
     seedBox.value = state.seed;
-    compute();
-    pass.set(DRAWS);
+    views.set(state.view);
+    priors.set(state.prior);
+    arrange();
   }
   readAddress();
   show();

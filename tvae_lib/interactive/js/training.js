@@ -4,19 +4,6 @@
 
 const BATCH = 100;
 
-// Images as the page holds them: half-bytes, the grey level 1 to 15, or 0 and then the length, less one, of a run of black pixels.
-function unpackImages({ data, count, side }) {
-  const bytes = fromBase64(data);
-  const images = new Float32Array(count * side * side);
-  const half = (i) => (bytes[i >> 1] >> (i & 1 ? 0 : 4)) & 15;
-  for (let from = 0, to = 0; to < images.length; from += 1) {
-    const level = half(from);
-    if (level) images[to++] = level / 15;
-    else to += half((from += 1)) + 1;
-  }
-  return images;
-}
-
 // Weights from normal(0, 0.1), biases 0, as in tvae_lib.vae_numpy; the layers of both halves as in network.js.
 function newNetwork([width, hidden, d], seed) {
   const { normal } = generator(seed);
@@ -218,14 +205,7 @@ function* encodeAll(run) {
   }
 }
 
-// Run a generator function's work at one go, for tests.
-function finish(work) {
-  let last = work.next();
-  while (!last.done) last = work.next();
-  return last.value;
-}
-
 if (typeof module !== "undefined") {
   Object.assign(globalThis, require("./numerics.js"), require("./network.js")); // in the page all stand in one script
-  module.exports = { unpackImages, newNetwork, layersOf, lossAndGradients, adamStep, newRun, nextRows, noiseOf, trainStep, encodeAll, finish, BATCH };
+  module.exports = { unpackImages, newNetwork, layersOf, lossAndGradients, adamStep, newRun, nextRows, noiseOf, trainStep, encodeAll, finish };
 }

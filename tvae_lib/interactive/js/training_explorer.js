@@ -5,7 +5,7 @@ const CELLS = 12; // digits along one side of the decoder's grid
 const REACHES = [3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256, 512, 1024, 4096, 16384];
 const MOST_STEPS = 6000;
 const LIMITS = { df: [1, 50], weight: [0, 20], rate: [0.0001, 0.05], seed: [0, 9999], steps: [0, MOST_STEPS] };
-const PRESETS = [
+const TRAININGS = [
   {
     name: "a Gaussian VAE",
     state: { models: [{ df: Infinity, weight: 1 }] },
@@ -127,7 +127,7 @@ start("training", (root) => {
   // Controls.
 
   const presetNote = element("p", { class: "tvae-note" });
-  const presets = PRESETS.map(({ name, state: wanted, text }) =>
+  const presets = TRAININGS.map(({ name, state: wanted, text }) =>
     pushButton(name, () => {
       setState(wanted);
       presetNote.textContent = text;
@@ -462,7 +462,7 @@ start("training", (root) => {
     live,
     spot,
   );
-  if (!readAddress()) setState(PRESETS[0].state);
+  if (!readAddress()) setState(TRAININGS[0].state);
   window.addEventListener("hashchange", readAddress);
 
   root.__training = { // for tests
