@@ -114,7 +114,8 @@ class KernelFigure:
 
     def _repr_mimebundle_(self, **kwargs):
         still = f"{self._picture()}\n<p>The controls of this figure need a running kernel: open this chapter in JupyterLab.</p>"
-        return {**self.box._repr_mimebundle_(**kwargs), "text/html": still, "image/png": self._png}
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}  # of ipywidgets 7 and 8 alike
+        return {"application/vnd.jupyter.widget-view+json": view, "text/html": still, "image/png": self._png}
 
 
 def kl_explorer(mu=1.0, sigma=0.5, df=3.0):
