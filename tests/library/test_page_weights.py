@@ -123,7 +123,8 @@ def test_output_is_self_contained(make, most):
 def test_weights_are_in_a_page_once():
     html = playground()._repr_html_() + latent_explorer(weights=False)._repr_html_()
     names = re.findall(r'data-tvae="([\w-]+)">', html)
-    assert sorted(names) == ["digits", "gaussian-decoder", "gaussian-encoder", "latent", "t-decoder", "t-encoder"]
+    figures = ["digits", "gaussian-decoder", "gaussian-encoder", "gaussian-pixels", "latent", "pool", "t-decoder", "t-encoder"]
+    assert sorted(names) == figures
     assert sum(len(pack(load_model(run), part)) for run in RUNS for part in ("decoder", "encoder")) < 2_500_000
 
 
