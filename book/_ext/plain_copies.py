@@ -10,6 +10,7 @@ The copies go to `notebooks` beside the HTML, and take the place of the sources 
 
 import base64
 import contextlib
+import html
 import re
 import shutil
 import sys
@@ -207,9 +208,9 @@ class Plain:
         )
         data = base64.b64encode(path.read_bytes()).decode()
         label = self.reference("numref", options["name"])
-        picture = (
-            f"![{options.get('alt', '')}](data:image/{kind};base64,{data})"
-        )
+        alt = html.escape(options.get("alt", ""))
+        # As HTML: VS Code takes no SVG from Markdown's own pictures.
+        picture = f'<img alt="{alt}" src="data:image/{kind};base64,{data}">'
         return f"{picture}\n\n**{label}** {self.markdown(caption)}"
 
     def exercise(self, label):

@@ -53,6 +53,7 @@ return {
   figures: all(".tvae-explorer").length,
   drawn: all(".tvae-explorer").filter((node) => node.querySelector("svg *, canvas, img")).length,
   still: all(".tvae-explorer").filter((node) => !node.querySelector("input, button, select")).length,
+  pictures: all(".jp-RenderedMarkdown img").filter((image) => image.naturalWidth > 0).length,
   images: all(".jp-RenderedImage img").filter((image) => image.naturalWidth > 0).length,
 };
 """
@@ -123,6 +124,7 @@ def check(seen, notebook):
     assert (seen["details"], seen["open"]) == (sum(cell.count("<details") for cell in source), 0)
     figures = [cell for cell in notebook.cells if "figure" in cell.metadata.get("mystnb", {})]
     assert seen["captions"] == len(figures) <= seen["images"]
+    assert seen["pictures"] == sum(cell.count("<img ") for cell in source)
     assert seen["figures"] == seen["drawn"]
 
 
