@@ -36,6 +36,9 @@ TITLES = {
     "zero": "zeros",
     "mean": "mean digit",
     "knn10": "nearest neighbours",
+    "conditional": "conditional mean",
+    "blur0.5": "blur",
+    "blur0.8": "blur",
     "random": "pixels",
     "squares": "squares",
 }
