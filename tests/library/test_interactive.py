@@ -3,7 +3,6 @@
 import base64
 import itertools
 import json
-import math
 import re
 
 import numpy as np
@@ -23,13 +22,10 @@ from tvae_lib.interactive import (
     fill_in,
     kl_explorer,
     mask_explorer,
-    retrain_explorer,
     sampling_explorer,
-    train_small,
 )
 from tvae_lib.latent import Gaussian, StudentT, kl_exact
 from tvae_lib.plots import GAUSSIAN, STUDENT_T
-from tvae_lib.train import fit
 from tvae_lib.vae_numpy import VAE
 
 MU, SIGMA = np.array([-6, -2.5, -0.3, 0, 0.1, 1, 6]), np.array([0.05, 0.2, 0.9, 1, 1.5, 5])
@@ -218,30 +214,8 @@ def turn(figure, **settings):
     return figure.view.value
 
 
-@pytest.mark.parametrize("df, family", [(3, StudentT(3)), (math.inf, Gaussian())])
-def test_retraining_is_the_librarys(mnist, df, family):
-    model, history = train_small(df, seed=4, epochs=2)
-    expected = VAE(family, sizes=(784, 128, 10), rng=4, kl="sample")
-    run = {"epochs": 2, "batch_size": 20, "lr": 0.005, "seed": 4, "progress": False}
-    losses = fit(expected, mnist.train[:5000], mnist.valid[:500], **run).valid_loss
-    assert history.valid_loss == losses and losses[1] < losses[0]
-    for name, value in expected.params.items():
-        np.testing.assert_array_equal(model.params[name], value)
-
-
-def test_retraining_when_the_button_is_pressed():
-    figure = retrain_explorer()
-    start = figure.view.value
-    assert "t, ν = 21, seed 0" in start and turn(figure, df=5, seed=2, epochs=1) == start
-    figure.button.click()
-    _, history = train_small(5, 2, 1)
-    ends = f"{history.loss[-1]:.1f} nats (training) and {history.valid_loss[-1]:.1f} nats (validation)"
-    assert f"t, ν = 5, seed 2, against the epoch; after epoch 1 it is {ends}" in figure.view.value
-
-
 def test_every_control_has_a_label():
-    for figure in (retrain_explorer(), mask_explorer()):
-        assert all(len(control.description) > 3 for control in figure.controls.values())
+    assert all(len(control.description) > 3 for control in mask_explorer().controls.values())
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -267,24 +241,17 @@ def test_masks_by_their_controls(mnist):
     assert f"the method called fed back; and where that errs. Mean squared error on the missing pixels: {error:.3f}." in shown
 
 
-def test_what_cannot_be_drawn_is_said_in_one_line(monkeypatch):
+def test_what_cannot_be_drawn_is_said_in_one_line():
     figure = mask_explorer()
     assert turn(figure, share=0, count=0) == (
         "<p>No picture for these settings: missing marks no pixel, so there is nothing to score.</p>"
     )
     assert turn(figure, count=9).startswith("<img alt=")
-    figure = retrain_explorer()
-    monkeypatch.setattr("tvae_lib.interactive.fit", lambda model, *_, **__: model.loss([[1] * 784], [[np.inf] * 10]))
-    figure.button.click()
-    message = "eps must be finite and at most 1e+15 in size in float32, got more or NaN"
-    assert figure.view.value == f"<p>No picture for these settings: {message}.</p>"
-    assert not figure.button.disabled
 
 
 @pytest.mark.parametrize("version", [7, 8])
-@pytest.mark.parametrize("make", [retrain_explorer, mask_explorer])
-def test_without_a_kernel_a_still_picture_says_so(make, version, monkeypatch):
-    figure = make()
+def test_without_a_kernel_a_still_picture_says_so(version, monkeypatch):
+    figure = mask_explorer()
     if version == 7:  # whose widgets show themselves by another method
         monkeypatch.delattr("ipywidgets.Widget._repr_mimebundle_")
     bundle = figure._repr_mimebundle_()

@@ -253,8 +253,6 @@ def test_figures_of_anything(value):
         lambda: interactive.kl_explorer(mu=value),
         lambda: interactive.kl_explorer(df=value),
         lambda: interactive.sampling_explorer(draws=value),
-        lambda: interactive.train_small(value, 0, 0),
-        lambda: interactive.train_small(3, value, 0) if not isinstance(value, int) else None,
         lambda: interactive.backprop_explorer(value, [0, 1], 0.5),
     ):
         obeys(call)

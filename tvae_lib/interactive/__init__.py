@@ -3,8 +3,8 @@
 The functions that make these return a `LiveFigure`. A notebook, the built book and a page opened from disk show its HTML; where
 scripts are off, or where only pictures are shown, a still of the same message stands in its place.
 
-What a page cannot compute, training above all, is left to the kernel: `retrain_explorer` and `mask_explorer` return a
-`KernelFigure`, sliders of ipywidgets in a notebook and a still picture anywhere else.
+`mask_explorer` is left to the kernel: it returns a `KernelFigure`, sliders of ipywidgets in a notebook and a still picture
+anywhere else.
 """
 
 import base64
@@ -13,7 +13,6 @@ import itertools
 import json
 import math
 import numbers
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -360,56 +359,6 @@ def page_digits():
     images = np.concatenate([mnist.train[:PAGE_DIGITS], mnist.test[first]]).reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4))
     levels = (np.round(15 * images) / 15).astype(np.float32).reshape(-1, 196)
     return levels[:PAGE_DIGITS], mnist.train_labels[:PAGE_DIGITS], levels[PAGE_DIGITS:]
-
-
-def retrain_explorer():
-    """Train a small VAE anew, with a df, a seed and a number of epochs: its loss curves, and five reconstructed test digits.
-
-    One epoch takes about a fifth of a second. Returns a KernelFigure.
-    """
-    choices = {**{f"{df}": df for df in (2, 3, 5, 10, 21, 50)}, "∞ (Gaussian)": math.inf}
-    controls = {
-        "df": widgets.SelectionSlider(description="degrees of freedom ν", options=choices.items(), value=21),
-        "seed": widgets.IntSlider(description="seed", min=0, max=9, value=0),
-        "epochs": widgets.IntSlider(description="epochs", min=1, max=10, value=3),
-    }
-    return KernelFigure(_draw_training, controls, button="Train")
-
-
-def train_small(df, seed, epochs):
-    """A VAE of 784-128-10 units, trained on 5,000 digits; df = infinity is the Gaussian. Returns the model and its History.
-
-    The KL is sampled for every df, so that models differ in their family alone. ValueError as in `StudentT` and `train.fit`.
-    """
-    family = Gaussian() if df == math.inf else StudentT(df)
-    model = VAE(family, sizes=(784, 128, 10), rng=seed, kl="sample")
-    mnist = load_mnist()
-    progress = {"file": sys.stdout}  # JupyterLab prints what goes to stderr on red
-    run = {"epochs": epochs, "batch_size": 20, "lr": 0.005, "seed": seed, "progress": progress}
-    return model, fit(model, mnist.train[:5000], mnist.valid[:500], **run)
-
-
-def _draw_training(df, seed, epochs):
-    model, history = train_small(df, seed, epochs)
-    digits = load_mnist().test[:5]
-    noise = model.family.sample(np.random.default_rng(seed), (5, 10))
-    name = f"t, ν = {df:g}" if df < math.inf else "Gaussian"
-    figure = Figure(figsize=(8, 2.9), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.3))
-    curves = left.subplots()
-    for series, style, label in ((history.loss, "o--", "training"), (history.valid_loss, "o-", "validation")):
-        curves.plot(range(1, epochs + 1), series, style, color=colour(name), markersize=3, label=label)
-    curves.set(title=f"{name}, seed {seed}", xlabel="epoch", ylabel="loss (nats per image)")
-    curves.xaxis.get_major_locator().set_params(integer=True)
-    _finish(curves)
-    curves.margins(x=0.05)
-    _show_images(right.subplots(2, 5).flat, [*digits, *model.reconstruct(digits, noise)])
-    right.suptitle("five test digits and their reconstructions", fontsize=10)
-    ends = f"{history.loss[-1]:.1f} nats (training) and {history.valid_loss[-1]:.1f} nats (validation)"
-    return figure, (
-        f"Left: loss of a small VAE, {name}, seed {seed}, against the epoch; after epoch {epochs} it is {ends}. "
-        "Right: five test digits and, below them, the model's blurred reconstructions."
-    )
 
 
 METHODS = {

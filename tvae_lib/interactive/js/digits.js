@@ -22,7 +22,7 @@ function shippedImages({ pixels, rows }) {
 // A canvas with a caption above. Returns { node, canvas, paint(values, label, white, missing) }: `white` is the value drawn white;
 // missing pixels are drawn in the light red of the book's figures.
 function picture(caption, width = SIDE, height = width) {
-  const canvas = element("canvas", { width, height, role: "img" });
+  const canvas = element("canvas", { width, height, role: "img", "aria-label": caption || "empty" });
   const node = element("div", { class: "tvae-picture" }, element("div", { class: "tvae-caption" }, caption), canvas);
   const context = canvas.getContext("2d");
   const data = context.createImageData(width, height);
