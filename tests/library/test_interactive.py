@@ -220,7 +220,7 @@ def test_every_control_has_a_label():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_filling_in_is_the_librarys(mnist, method):
-    library = {"one pass": impute.single_pass, "fed back": impute.pseudo_gibbs, "weighted": impute.importance}
+    library = {"one pass": impute.single_pass, "feeding back": impute.pseudo_gibbs, "weighting": impute.importance}
     library |= {"Langevin": impute.langevin, "most probable code": impute.latent_map}
     x, missing, filled = fill_in(load_model("t21", 1), row=7, share=0.25, count=3, max_side=9, mask_seed=5, method=method)
     rng = np.random.default_rng(5)
@@ -233,12 +233,12 @@ def test_filling_in_is_the_librarys(mnist, method):
 
 def test_masks_by_their_controls(mnist):
     figure = mask_explorer()
-    settings = {"row": 7, "share": 0.25, "count": 3, "max_side": 9, "mask_seed": 5, "method": "fed back"}
+    settings = {"row": 7, "share": 0.25, "count": 3, "max_side": 9, "mask_seed": 5, "method": "feeding back"}
     shown = turn(figure, model="Gaussian", **settings)
     x, missing, filled = fill_in(load_model("gaussian", 1), **settings)
     error = np.square(x - filled)[missing].mean()
     assert f"A handwritten {mnist.test_labels[7]}; the same with {missing.sum()} of 784 pixels missing" in shown
-    assert f"the method called fed back; and where that errs. Mean squared error on the missing pixels: {error:.3f}." in shown
+    assert f"the method called feeding back; and where that errs. Mean squared error on the missing pixels: {error:.3f}." in shown
 
 
 def test_what_cannot_be_drawn_is_said_in_one_line():

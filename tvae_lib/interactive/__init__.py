@@ -363,8 +363,8 @@ def page_digits():
 
 METHODS = {
     "one pass": impute.single_pass,
-    "fed back": impute.pseudo_gibbs,
-    "weighted": impute.importance,
+    "feeding back": impute.pseudo_gibbs,
+    "weighting": impute.importance,
     "Langevin": impute.langevin,
     "most probable code": impute.latent_map,
 }
