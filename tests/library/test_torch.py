@@ -302,17 +302,6 @@ def test_one_file_loads_in_either(tmp_path, images):
         checkpoint.load(path, "jax")
 
 
-def test_an_interrupted_run_continues_to_the_same_bits(tmp_path, images):
-    options = {"batch_size": 250, "lr": 0.005, "seed": 0, "progress": False}
-    _, whole = twins(StudentT(21), sizes=(784, 30, 5))
-    history = fit(whole, images, images[:100], epochs=4, **options)
-    for epochs in (2, 4):  # the second model starts from the file of the first
-        _, model = twins(StudentT(21), sizes=(784, 30, 5))
-        resumed = fit(model, images, images[:100], epochs=epochs, checkpoint=tmp_path / "run", **options)
-    assert history.valid_loss == resumed.valid_loss
-    assert all(torch.equal(model.params[name], value) for name, value in whole.params.items())
-
-
 def test_imputation_is_the_same_in_both(images):
     missing = masks.random_squares(np.random.default_rng(0), 600)  # more than one chunk
     ours, twin = twins(StudentT(21))

@@ -1,11 +1,6 @@
 """The training loop: plain SGD, repeatable, resumable to the bit, and a clear stop."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 import warnings
 from dataclasses import asdict
 
@@ -139,9 +134,9 @@ class Interrupted(VAE):
         return super().loss_and_grad(x, eps)
 
 
-@pytest.mark.parametrize("family", [Gaussian(), StudentT(3)], ids=str)
 @pytest.mark.parametrize("steps", [0, 3, 4, 10])
-def test_resume_after_an_exception_is_exact(small, tmp_path, family, steps):
+def test_resume_after_an_exception_is_exact(small, tmp_path, steps):
+    family = StudentT(3)
     whole = new_model(family)
     whole_history = fit(whole, *small, epochs=5, **OPTIONS)
     path = tmp_path / "run.safetensors"
@@ -169,42 +164,6 @@ def test_resume_in_several_goes_and_from_the_end(small, tmp_path):
     again = new_model()
     assert_same_run((again, fit(again, *small, epochs=5, checkpoint=path, **OPTIONS)), (whole, whole_history))
     assert path.stat().st_mtime_ns == written
-
-
-CHILD = """
-import sys
-from tvae_lib.data import load_mnist
-from tvae_lib.latent import StudentT
-from tvae_lib.train import fit
-from tvae_lib.vae_numpy import VAE
-import numpy as np
-images = np.load(sys.argv[2])
-model = VAE(StudentT(21), sizes=(784, 12, 3), rng=2)
-fit(model, images[:230], images[230:], epochs=10**6, batch_size=50, lr=0.01, seed=4, progress=False, checkpoint=sys.argv[1])
-"""
-
-
-def test_resume_after_sigkill_is_exact(small, tmp_path):
-    path, images = tmp_path / "run.safetensors", tmp_path / "images.npy"
-    np.save(images, np.concatenate(small))
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(path), str(images)], env=environment)
-    try:
-        deadline = time.monotonic() + 60
-        while not path.exists() and child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.1)  # somewhere inside an epoch, or inside a write
-        assert child.poll() is None, "the training ended by itself"
-        child.send_signal(signal.SIGKILL)
-        assert child.wait() == -signal.SIGKILL
-    finally:
-        child.kill()
-        child.wait()
-    done = len(checkpoint.read(path)[2]["history"]["loss"])  # the file is whole
-    assert done >= 1
-    resumed, whole = new_model(rng=99), new_model()
-    resumed_history = fit(resumed, *small, epochs=done + 2, checkpoint=path, **OPTIONS)
-    assert_same_run((resumed, resumed_history), (whole, fit(whole, *small, epochs=done + 2, **OPTIONS)))
 
 
 def test_numpy_numbers_can_be_stored(small, tmp_path):
