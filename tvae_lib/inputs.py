@@ -354,6 +354,13 @@ def drawn_code(mu, logvar, eps):
     return mu, logvar, eps
 
 
+def whole_codes(z, dims=None):
+    """Codes whose coordinates belong together, (..., d), or (B, d) for dims=2."""
+    if not z.ndim or (dims and z.ndim != dims):
+        raise ValueError(f"codes of a density over whole codes must have shape {'(B, d)' if dims else '(..., d)'}, got {z.shape}")
+    return z
+
+
 def checked(family):
     """Class decorator: the methods of a family first look at what they are given, and `sample` at what it has drawn.
 

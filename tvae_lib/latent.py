@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import betaln
 
 from tvae_lib import divergences
-from tvae_lib.inputs import check_code, check_df, check_family, checked, code, drawn_code, said
+from tvae_lib.inputs import check_code, check_df, check_family, checked, code, drawn_code, said, whole_codes
 
 
 @checked
@@ -170,6 +170,7 @@ class Apart:
         return f"Apart({self.encoder!r}, {self.prior!r})"
 
 
+@checked
 class Scaled:
     """A family whose standard density is another's, made `scale` times as wide: Scaled(StudentT(3), 3**-0.5) has variance 1."""
 
@@ -218,13 +219,14 @@ class MultivariateT:
         return eps / np.sqrt(rng.chisquare(self.df, (*eps.shape[:-1], 1)) / self.df)
 
     def log_prob(self, z):
-        return divergences.multivariate_t_log_prob(self.df, z)
+        return divergences.multivariate_t_log_prob(self.df, whole_codes(z))
 
     def score(self, z):
+        z = whole_codes(z)
         return -(self.df + z.shape[-1]) * z / (self.df + np.sum(z**2, axis=-1, keepdims=True))
 
     def kl_exact_and_grad(self, mu, logvar):
-        return divergences.multivariate_t(self.df, mu, logvar)
+        return divergences.multivariate_t(self.df, whole_codes(mu, dims=2), logvar)
 
     def __repr__(self):
         return f"MultivariateT(df={self.df:g})"

@@ -87,6 +87,10 @@ def test_without_an_exact_kl(refuses):
             vae_numpy.VAE(family, (6, 2), kl="exact")
     with refuses("the exact KL of the multivariate t needs df from 0.1 to 1e5, got 1e.06: take kl_sample"):
         kl_exact(MultivariateT(1e6), np.zeros((2, 3)), np.zeros((2, 3)))
+    with refuses(r"codes of a density over whole codes must have shape \(B, d\), got \(3,\)"):
+        kl_exact(MultivariateT(3), np.zeros(3), np.zeros(3))
+    with refuses(r"codes of a density over whole codes must have shape \(..., d\), got \(\)"):
+        MultivariateT(3).log_prob(0.0)
     for bad in (0, -1, np.nan, np.inf):
         with refuses("scale must be a number from 1e-6 to 1e6, got"):
             Scaled(Gaussian(), bad)

@@ -15,7 +15,7 @@ from scipy import stats
 from scipy.integrate import quad
 
 from tvae_lib import latent, vae_torch
-from tvae_lib.latent import Gaussian, StudentT
+from tvae_lib.latent import Apart, Gaussian, MultivariateT, Scaled, StudentT
 
 NU = st.one_of(st.floats(1e-3, 1e12), st.floats(-3, 12).map(lambda power: 10**power))
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=4)
@@ -72,6 +72,14 @@ def test_densities_of_anything(family, z):
     for function in (family.log_prob, family.score):
         result = obeys(function, z)
         assert result is None or np.shape(result) == np.shape(z)
+
+
+@given(any_input((2, 3), (3,), ()))
+def test_whole_codes_of_anything(z):
+    for family in (MultivariateT(3), Scaled(StudentT(3), 2.0), Apart(Gaussian(), StudentT(3))):
+        for function in (family.log_prob, family.score):
+            result = obeys(function, z)
+            assert result is None or np.shape(result) == np.shape(z)
 
 
 @given(st.one_of(NU, any_input()))

@@ -88,6 +88,8 @@ def test_models_of_anything(x, eps, missing, dtype):
             for method in (model.reconstruct, model.loss, model.loss_and_grad, model.reconstruction_and_dz):
                 obeys(method, *pair)
         obeys(model.reconstruction_and_dz, good_x, good_eps, missing)
+        obeys(model.loss_and_grad, x, good_eps, missing)
+        obeys(model.loss_and_grad, good_x, good_eps, missing, all_pixels=True)
 
 
 @few
@@ -131,6 +133,9 @@ def test_training_on_anything(value):
         except FloatingPointError as error:  # a learning rate of 1e300
             assert name == "lr" and "learning rate" in str(error)
             model = twins(Gaussian())[0]
+    for name in ("missing", "optimizer", "kl_weight"):
+        if not callable(value):
+            obeys(train.fit, model, **{**good, name: value})
     if not isinstance(value, int) or value < 10:
         obeys(train.fit, model, **{**good, "epochs": value})
     obeys(train.evaluate, model, value, np.random.default_rng(0))
