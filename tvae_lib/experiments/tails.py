@@ -254,8 +254,8 @@ def learned_df(device, data, sizes, schedule, starts, seeds):
     def loss(x, normal):
         df = log_df.exp()[:, None, None]
         mu, logvar = networks.encode(x)
-        t_noise = normal * torch.rsqrt(chi_square(df, normal.shape) / df)
-        eps = torch.where(tied, t_noise, normal)
+        wide = torch.where(tied, df, 1e3)  # what is not used must be finite too, or its gradient would be 0 times infinity
+        eps = torch.where(tied, normal * torch.rsqrt(chi_square(wide, normal.shape) / wide), normal)
         z = mu + torch.exp(0.5 * logvar) * eps
         log_q = torch.where(tied, log_t(eps, df), -0.5 * normal**2 - 0.5 * math.log(2 * math.pi)) - 0.5 * logvar
         return (bernoulli_cost(networks.decode(z), x) + (log_q - log_t(z, df)).sum(-1)).mean(-1)
