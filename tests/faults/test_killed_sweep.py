@@ -11,6 +11,7 @@ import trials
 from filelock import FileLock
 
 from tvae_lib import checkpoint
+from tvae_lib.results import read_record
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs the signals of POSIX")
 
@@ -29,7 +30,7 @@ def reference(tmp_path_factory):
 def check_what_is_there(results, finished):
     """Every file can be read, and finished runs (a dict of path to content) keep their bytes."""
     for path in results.glob("runs/*.json"):
-        results.read_record(path)
+        read_record(path)
         assert finished.setdefault(path, path.read_bytes()) == path.read_bytes()
     for path in results.rglob("*.safetensors"):
         checkpoint.read(path)
