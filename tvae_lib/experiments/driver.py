@@ -235,8 +235,10 @@ def _in_processes(jobs, work):
 def _on_dask(address, work):
     """The same from the workers of a Dask cluster. OSError if it is lost, or a worker dies again and again over one call."""
     from distributed import CancelledError, Client, KilledWorker, as_completed
+    from distributed.comm import CommClosedError
 
-    for name in ("distributed", "tornado", "asyncio"):  # what went wrong is said in one line
+    # What went wrong is said in one line. Dask gives two of these a level of their own.
+    for name in ("distributed", "distributed.client", "tornado", "tornado.application", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with Client(address) as client:
@@ -246,7 +248,7 @@ def _on_dask(address, work):
                 future.release()
     except KilledWorker as error:
         raise OSError(f"Dask workers were ended from outside, perhaps for want of memory: {error}") from None
-    except CancelledError:
+    except (CancelledError, CommClosedError):  # the second while a result was on its way
         raise OSError(f"the Dask scheduler {address} was lost") from None
 
 
