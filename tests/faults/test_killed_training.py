@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import trials
 
-from tvae_lib import checkpoint
+from tvae_lib import checkpoint, files
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs the signals of POSIX")
 
@@ -90,7 +90,7 @@ def train_and_die(path, step):
         if step == "after replace" and len(writes) == 3:
             die()
 
-    checkpoint.open, os.fsync, os.replace = open_third, fsync, replace
+    files.open, os.fsync, os.replace = open_third, fsync, replace
     trials.train(path)
 
 
