@@ -243,6 +243,7 @@ def outcome(folder):
         elif path.suffix == ".json":
             found[name] = results.read_record(path)
             del found[name]["provenance"]
+            found[name].pop("scored", None)  # where and when, of a run that was killed between training and scoring
             found[name].get("history", {}).pop("seconds", None)
         else:
             found[name] = path.read_bytes()

@@ -255,5 +255,6 @@ def _on_dask(address, work):
 def _collect_alone(results):
     """`collect`, one process at a time."""
     with FileLock(results / "work" / "collect.lock"):
-        remove_leftovers(results / "runs.csv")
+        for name in ("runs.csv", "runs.crc32"):
+            remove_leftovers(results / name)
         collect(results)
