@@ -8,6 +8,7 @@ from scipy.special import log_expit
 
 from tvae_lib import experiments, synthetic
 from tvae_lib.latent import Gaussian, StudentT
+from tvae_lib.likelihood import Bernoulli
 from tvae_lib.vae_numpy import VAE
 
 STANDARD = {"Gaussian()": stats.norm(), "StudentT(df=3)": stats.t(3)}
@@ -51,7 +52,7 @@ def test_scores_of_the_truth_and_of_a_wrong_prior():
     class Truth:
         """A model that knows the questionnaire; its encoder guesses from the number of yes answers."""
 
-        sizes = (50, 1)
+        sizes, likelihood = (50, 1), Bernoulli()
 
         def __init__(self, family):
             self.family = family
