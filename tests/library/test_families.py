@@ -221,6 +221,10 @@ def test_the_prior_counts_where_it_should(rng):
     eps = Gaussian().sample(np.random.default_rng(5), (1, 4, 2))[0]
     z = mu + np.exp(logvar / 2) * eps
     kl = (stats.norm.logpdf(eps) - logvar / 2 - stats.t.logpdf(z, 3)).sum(axis=1)
+    out = model.decode(z)
+    weights = [impute.log_weight(m, x, missing, z, eps, np.exp(logvar / 2), out) for m in (model, other)]
+    encoders = [density.logpdf(eps).sum(axis=1) for density in (stats.norm, stats.t(3))]
+    np.testing.assert_allclose(weights[0] + encoders[0], weights[1] + encoders[1], rtol=1e-10)
     scores = outliers.unusualness(model, x, draws=1, seed=5)
     np.testing.assert_allclose(scores["negative_elbo"] - scores["reconstruction"], kl, rtol=1e-10)
     np.testing.assert_allclose(kl_sample_and_grad(apart, mu, logvar, eps)[0], kl, rtol=1e-10)
