@@ -1,6 +1,9 @@
 """The plain copies of the chapters: nothing that only the book's build understands, and the same code."""
 
+import json
+import os
 import re
+import subprocess
 import sys
 from base64 import b64decode
 from functools import cache
@@ -84,9 +87,6 @@ TWO = [text(f"# Two\n\n(there)=\n## *That* part\n\n$$\ny\n$$ (other)\n\n{DRAWN}"
 @pytest.fixture(scope="module")
 def copies(tmp_path_factory):
     """The plain copies of a small book of two chapters."""
-    from sphinx.application import Sphinx
-    from sphinx.util.docutils import docutils_namespace, patch_docutils
-
     folder = tmp_path_factory.mktemp("book")
     nbformat.write(notebook(*ONE), folder / "one.ipynb")
     nbformat.write(notebook(*TWO), folder / "two.ipynb")
@@ -104,10 +104,12 @@ def copies(tmp_path_factory):
         "html_theme_options": {"repository_url": "https://github.com/ada/book"},
         "html_theme": "sphinx_book_theme",
     }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT / "book" / "_ext")
-        with patch_docutils(), docutils_namespace():
-            Sphinx(folder, None, folder / "out" / "html", folder / "trees", "html", settings, None, sys.stderr).build()
+    # In a Python of its own: Sphinx and docutils keep what they have registered.
+    build = "import json, sys; from sphinx.application import Sphinx; folder, settings = sys.argv[1], json.loads(sys.argv[2]); "
+    build += "Sphinx(folder, None, folder + '/out/html', folder + '/trees', 'html', settings, None, sys.stderr).build()"
+    path = os.pathsep.join([str(ROOT / "book" / "_ext"), str(ROOT)])
+    command = [sys.executable, "-c", build, str(folder), json.dumps(settings)]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": path})
     return {path.stem: nbformat.read(path, as_version=4).cells for path in (folder / "out" / "notebooks").glob("*.ipynb")}
 
 

@@ -82,9 +82,9 @@ def test_a_sweep_says_so_in_one_line_and_goes_on_when_there_is_room_again(tmp_pa
     assert code == 1 and "Traceback" not in text
     line = r"error: .*File too large: '.*work/.*\.safetensors'; once that is mended, the same command continues from here"
     assert re.search(line, text.splitlines()[-1])
-    assert trials.names(tmp_path) == ["runs.csv"]
+    assert trials.names(tmp_path) == ["runs.crc32", "runs.csv"]
     assert trials.finish(trials.start(trials.quiet_sweep, tmp_path)) == 0
-    assert len(trials.names(tmp_path)) == 9
+    assert len(trials.names(tmp_path)) == 10
 
 
 SMALL_DISK = """
