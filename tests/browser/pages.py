@@ -44,7 +44,7 @@ def find(browser, selector):
     return browser.find_elements("css selector", selector)
 
 
-def wait(condition, seconds=5):
+def wait(condition, seconds=20):  # a page that computes may be slow on a busy machine
     """Wait until condition() is true; fail after some seconds."""
     end = time.monotonic() + seconds
     while not condition():
