@@ -40,16 +40,13 @@ def cluster(folder, workers=3, **options):
         yield json.loads(address.read_text())["address"], *processes
     finally:
         for process in processes:
-            family = [process]
-            with contextlib.suppress(psutil.NoSuchProcess):
-                family += psutil.Process(process.pid).children(recursive=True)
-            for member in family:
+            for member in [process, *trials.children(process)]:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     member.kill()
             process.wait()
 
 
-def wait_for(condition, sweep, seconds=90):
+def wait_for(condition, sweep, seconds=180):
     end = time.monotonic() + seconds
     while not condition():
         assert sweep.poll() is None, sweep.communicate()[1]
@@ -59,8 +56,8 @@ def wait_for(condition, sweep, seconds=90):
 
 def kill_workers(worker):
     """Kill the processes that do the calls, as a system without memory would; their parent starts new ones."""
-    for process in psutil.Process(worker.pid).children(recursive=True):
-        if "spawn_main" in " ".join(process.cmdline()):
+    for process in trials.children(worker, "spawn_main"):
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
 
 
@@ -88,7 +85,7 @@ def test_the_sweep_ends_and_another_goes_on(tmp_path, fault):
             wait_for(lambda: all(path.exists() for path in finished + begun), sweep)
             written = [path.read_bytes() for path in finished]
             strike(sweep, *processes)
-            shown = sweep.communicate(timeout=90)[1]
+            shown = sweep.communicate(timeout=180)[1]
         finally:
             sweep.kill()
         assert sweep.returncode == code, shown
@@ -102,7 +99,7 @@ def test_work_is_done_where_it_was_sent(tmp_path):
     """One single-threaded worker, stopped: nothing is done in its place."""
     with cluster(tmp_path, workers=1) as (address, _, worker):
         time.sleep(5)
-        for process in psutil.Process(worker.pid).children(recursive=True):
+        for process in trials.children(worker):
             process.suspend()
         sweep = trials.sweep_in_processes(tmp_path / "results", "--dask", address)
         try:
@@ -117,6 +114,6 @@ def test_a_worker_s_full_disk_ends_the_sweep_in_one_line(tmp_path):
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (FULL, FULL))  # a larger file is an OSError
     with cluster(tmp_path, preexec_fn=limit) as (address, *_):
         sweep = trials.sweep_in_processes(tmp_path / "results", "--dask", address)
-        shown = sweep.communicate(timeout=90)[1]
+        shown = sweep.communicate(timeout=180)[1]
     assert sweep.returncode == 1 and "Traceback" not in shown
     assert re.search("error: .*File too large.*; once that is mended, the same command continues", shown.splitlines()[-1])

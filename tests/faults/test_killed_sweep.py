@@ -1,11 +1,11 @@
 """A sweep that is killed, by its main process, its workers or all together, or stopped by Ctrl-C, and then started again."""
 
+import contextlib
 import os
 import signal
 import time
 
 import numpy as np
-import psutil
 import pytest
 import trials
 from filelock import FileLock
@@ -50,14 +50,10 @@ def test_a_sweep_killed_at_random_moments_ends_with_the_same_files(reference, tm
     assert trials.outcome(tmp_path) == expected
 
 
-def workers(sweep):
-    return [child for child in psutil.Process(sweep.pid).children(recursive=True) if "popen_loky" in " ".join(child.cmdline())]
-
-
 FAULTS = {
     "all killed": (lambda sweep: os.killpg(sweep.pid, signal.SIGKILL), -signal.SIGKILL, ""),
     "main process killed": (lambda sweep: sweep.kill(), -signal.SIGKILL, ""),
-    "worker killed": (lambda sweep: workers(sweep)[0].kill(), 1, "error: a worker was ended from outside"),
+    "worker killed": (lambda sweep: trials.children(sweep, "popen_loky")[0].kill(), 1, "error: a worker was ended from outside"),
     "Ctrl-C": (lambda sweep: os.killpg(sweep.pid, signal.SIGINT), 130, "interrupted; the same command continues from here"),
 }
 
@@ -71,16 +67,16 @@ def test_a_sweep_with_workers_goes_on_after(reference, tmp_path, fault):
             time.sleep(0.005)
         strike(sweep)
         if fault == "main process killed":  # its workers end what they began; so long, others leave it to them
-            assert sweep.wait(60) == code
+            assert sweep.wait(120) == code
             for lock in tmp_path.glob("work/*.lock"):
-                with FileLock(lock, timeout=60):
+                with FileLock(lock, timeout=120):
                     pass
         else:
-            shown = sweep.communicate(timeout=60)[1]
+            shown = sweep.communicate(timeout=120)[1]
             assert sweep.returncode == code
             assert "Traceback" not in shown and message in shown.splitlines()[-1]
     finally:
-        if any(process.is_running() for process in psutil.process_iter() if os.getpgid(process.pid) == sweep.pid):
+        with contextlib.suppress(ProcessLookupError):  # all have ended
             os.killpg(sweep.pid, signal.SIGKILL)
     finished = {}
     check_what_is_there(tmp_path, finished)

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
+import psutil
 from tqdm import tqdm
 
 from tvae_lib import checkpoint, experiments, impute, results
@@ -62,6 +63,20 @@ def kill_after(seconds, process, send=multiprocessing.process.BaseProcess.kill):
     if process.exitcode is None:
         send(process)
     return finish(process)
+
+
+def children(process, word=""):
+    """The living processes that this one has started, and they in turn, with this word in their command line.
+
+    One may end while it is looked at, and a dead one has no command line.
+    """
+    found = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if word in " ".join(child.cmdline()):
+                    found.append(child)
+    return found
 
 
 def limited(size, target, *arguments):
