@@ -1,4 +1,4 @@
-"""The small library behind the t-VAE book. In reading order:
+"""The small library behind the t-VAE book. What chapters teach, in reading order:
 
 latent         the two families, Gaussian and Student's t, and their KL terms (chapters 02 and 03)
 likelihood     what the decoder's output says about the pixels
@@ -13,16 +13,21 @@ imputer        the same for any table, as scikit-learn has it
 metrics        scores of what was filled in
 outliers       how unusual an image is to a model (chapter 09)
 synthetic      data whose codes have known tails (chapter 09)
-results        reading what the full-length runs left in results/
-plots          figures that several chapters use
 inputs, files  what arguments may be, and files that are whole or not there
 
-Folders: data (MNIST and others); divergences (the longer formulas for an exact KL, chapter 02, and in divergences.torch the
-densities and KL terms for tensors, chapter 05); experiments (the full-length runs); interactive (live figures); checks (of the
-workbooks).
+Folders, which need not be read to follow a chapter:
 
-Imports go one way: inputs and files, then data, latent, likelihood, masks, metrics, plots, then the other modules, then
+data           MNIST and others
+divergences    longer formulas: exact KLs (chapter 02), families made of others (11), all of it for tensors (05)
+results        reading what the full-length runs left in results/
+plots          figures and tables that several chapters use
+tables         the imputer, and likelihoods of real numbers
+experiments    the full-length runs
+interactive    live figures
+checks         of the workbooks
+
+Imports go one way: inputs and files, then data, latent, likelihood, divergences, masks, metrics, plots, then the others, then
 experiments, interactive and checks, which do not know one another.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

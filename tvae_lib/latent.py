@@ -5,16 +5,30 @@ degrees of freedom. The prior is the same density at mu = 0, sigma = 1. `logvar`
 squared SCALE; for t the variance is sigma^2 df / (df - 2), and it exists only for df > 2.
 
 Any object with the methods `sample`, `log_prob` and `score` of the classes below can be a family. The exact KL needs a fourth,
-`kl_exact_and_grad`. The page "Add your own latent" writes one.
+`kl_exact_and_grad`. The page "Add your own latent" writes one; `Apart`, `Scaled` and `MultivariateT` stand in
+`divergences.families`.
 """
-
-from functools import partial
 
 import numpy as np
 from scipy.special import betaln
 
 from tvae_lib import divergences
-from tvae_lib.inputs import check_code, check_df, check_family, checked, code, drawn_code, said, whole_codes
+from tvae_lib.divergences.families import Apart, MultivariateT, Scaled
+from tvae_lib.inputs import check_code, check_df, checked, code, drawn_code
+
+__all__ = [
+    "Apart",
+    "Gaussian",
+    "MultivariateT",
+    "Scaled",
+    "StudentT",
+    "kl_and_grad",
+    "kl_exact",
+    "kl_exact_and_grad",
+    "kl_sample",
+    "kl_sample_and_grad",
+    "prior_of",
+]
 
 
 @checked
@@ -124,109 +138,6 @@ def kl_and_grad(family, kl, mu, logvar, eps):
     return kl.sum(axis=1), dmu, dlogvar
 
 
-# ---- rarely needed: families made of others, and one over whole codes
-
-
 def prior_of(family):
     """The family of the prior: the family itself, unless encoder and prior are `Apart`."""
     return getattr(family, "prior", family)
-
-
-class Apart:
-    """Encoder noise of one family and a prior of another, for example Apart(Gaussian(), StudentT(3)).
-
-    `sample`, `log_prob` and `score` are the encoder's; `prior_of` gives the prior. There is an exact KL between Gaussian and
-    StudentT in any combination but StudentT(df) to Gaussian with df <= 2, where it is infinite.
-    """
-
-    def __init__(self, encoder, prior):
-        self.encoder, self.prior = check_family(encoder), check_family(prior)
-
-    def sample(self, rng, shape):
-        return self.encoder.sample(rng, shape)
-
-    def log_prob(self, z):
-        return self.encoder.log_prob(z)
-
-    def score(self, z):
-        return self.encoder.score(z)
-
-    @property
-    def kl_exact_and_grad(self):
-        """A function of mu and logvar, as that of the families."""
-        q, p = self.encoder, self.prior
-        kinds = type(q), type(p)
-        if kinds == (Gaussian, Gaussian) or (kinds == (StudentT, StudentT) and q.df == p.df):
-            return q.kl_exact_and_grad
-        if kinds == (Gaussian, StudentT):
-            return partial(divergences.t_from_gaussian, p.df)
-        if kinds == (StudentT, Gaussian) and q.df > 2:
-            return partial(divergences.gaussian_from_t, q.df)
-        if kinds == (StudentT, StudentT):
-            return partial(divergences.t_from_t, p.df, q.df)
-        raise AttributeError(f"there is no exact KL from {q} to {p}")
-
-    def __repr__(self):
-        return f"Apart({self.encoder!r}, {self.prior!r})"
-
-
-@checked
-class Scaled:
-    """A family whose standard density is another's, made `scale` times as wide: Scaled(StudentT(3), 3**-0.5) has variance 1."""
-
-    def __init__(self, family, scale):
-        self.family, self.scale = check_family(family), float(scale)
-        if not 1e-6 <= self.scale <= 1e6:
-            raise ValueError(f"scale must be a number from 1e-6 to 1e6, got {said(scale)}")
-
-    def sample(self, rng, shape):
-        return self.scale * self.family.sample(rng, shape)
-
-    def log_prob(self, z):
-        return self.family.log_prob(z / self.scale) - np.log(self.scale)
-
-    def score(self, z):
-        return self.family.score(z / self.scale) / self.scale
-
-    @property
-    def kl_exact_and_grad(self):
-        """A function of mu and logvar, if the other family has one: measured in units of `scale`, only mu changes."""
-        exact = self.family.kl_exact_and_grad
-
-        def scaled(mu, logvar):
-            kl, dmu, dlogvar = exact(mu / self.scale, logvar)
-            return kl, dmu / self.scale, dlogvar
-
-        return scaled
-
-    def __repr__(self):
-        return f"Scaled({self.family!r}, {self.scale:g})"
-
-
-@checked
-class MultivariateT:
-    """A t over whole codes: d normal numbers divided by one and the same square root of chi-square / df.
-
-    Arrays are (..., d). `log_prob` gives the log density of each coordinate given those before it, so that the sum over the last
-    axis is that of the code, as with the other families. `kl_exact_and_grad` gives the KL of a code, (B, 1).
-    """
-
-    def __init__(self, df):
-        self.df = check_df(df)
-
-    def sample(self, rng, shape):
-        eps = rng.standard_normal(shape)
-        return eps / np.sqrt(rng.chisquare(self.df, (*eps.shape[:-1], 1)) / self.df)
-
-    def log_prob(self, z):
-        return divergences.multivariate_t_log_prob(self.df, whole_codes(z))
-
-    def score(self, z):
-        z = whole_codes(z)
-        return -(self.df + z.shape[-1]) * z / (self.df + np.sum(z**2, axis=-1, keepdims=True))
-
-    def kl_exact_and_grad(self, mu, logvar):
-        return divergences.multivariate_t(self.df, whole_codes(mu, dims=2), logvar)
-
-    def __repr__(self):
-        return f"MultivariateT(df={self.df:g})"

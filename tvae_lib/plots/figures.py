@@ -1,6 +1,5 @@
-"""Figures, tables and settings used by more than one chapter."""
+"""Figures and settings used by more than one chapter."""
 
-import html
 import re
 
 import matplotlib.pyplot as plt
@@ -49,14 +48,14 @@ def show_digits(rows, labels=None, titles=None, size=0.72, shape=(28, 28)):
     Pixels that are NaN are drawn in a light red: they are missing. Returns the matplotlib figure. ValueError if there is none, or
     one is not height times width numbers, or there are fewer labels than rows or titles than columns.
     """
-    rows = [real_array("a row of images", row) for row in _list("rows", rows)]
-    height, width = _list("shape", shape, 2)[:2]
+    rows = [real_array("a row of images", row) for row in as_list("rows", rows)]
+    height, width = as_list("shape", shape, 2)[:2]
     pixels = whole("the height of shape", height, 1) * whole("the width of shape", width, 1)
     if not any(row.size for row in rows) or any(np.prod(row.shape[1:]) != pixels for row in rows):
         raise ValueError(f"rows must be arrays of shape (n, {pixels}), got {[row.shape for row in rows]}")
     n_columns = max(len(row) for row in rows)
     label_width = 0 if labels is None else 1.35
-    labels, titles = _list("labels", labels, len(rows)), _list("titles", titles, n_columns)
+    labels, titles = as_list("labels", labels, len(rows)), as_list("titles", titles, n_columns)
     extent = (n_columns * size + label_width, len(rows) * size * height / width + (0.3 if titles is not None else 0.05))
     figure, axes = plt.subplots(len(rows), n_columns, figsize=extent, squeeze=False)
     cmap = plt.get_cmap("gray").with_extremes(bad="#e8a0a0")
@@ -74,7 +73,7 @@ def show_digits(rows, labels=None, titles=None, size=0.72, shape=(28, 28)):
     return figure
 
 
-def _list(name, values, n=0):
+def as_list(name, values, n=0):
     """`values` as a list of at least n, or None if they are None."""
     if values is None and n:
         return None
@@ -140,50 +139,3 @@ def intervals(rows, axis=None, *, dots=None, reference=None, xlabel=""):
     if named - {None}:
         axis.legend()
     return axis
-
-
-class Table:
-    """Rows of texts, as notebooks and pages show them; `table` makes one."""
-
-    def __init__(self, columns, rows, caption):
-        self.columns, self.rows, self.caption = columns, rows, caption
-
-    def _repr_html_(self):
-        numbers = [all(re.match(r"[+−-]?\.?\d|.?$", row[i]) for row in self.rows) for i in range(len(self.columns))]
-        styles = [f'style="text-align: {"right" if i and number else "left"}"' for i, number in enumerate(numbers)]
-
-        def line(texts, row):
-            cells = ""
-            for i, (text, style) in enumerate(zip(texts, styles, strict=True)):
-                start = f'th scope="{row}"' if i == 0 or row == "col" else "td"
-                cells += f"<{start} {style}>{html.escape(text)}</{start[:2]}>"
-            return f"<tr>{cells}</tr>\n"
-
-        caption = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
-        body = "".join(line(row, "row") for row in self.rows)
-        return f'<table class="compact">{caption}\n<thead>{line(self.columns, "col")}</thead>\n<tbody>{body}</tbody>\n</table>'
-
-    def __repr__(self):
-        return "\n".join(" | ".join(row) for row in (self.columns, *self.rows))
-
-
-def table(rows, spec="", caption=None):
-    """A small table for the page: rows are a list of dicts of column title to text or number, or a pandas DataFrame.
-
-    The first column says what a row is; what a row lacks is left empty. spec: the format of numbers and intervals, such as
-    ".2f" or "+.3f". Columns of numbers are set to the right. ValueError if there is no row.
-    """
-    if hasattr(rows, "to_dict"):
-        rows = rows if rows.index.name is None and rows.index.dtype.kind in "iu" else rows.reset_index()
-        rows = rows.to_dict("records")
-    rows = _list("rows", rows)
-    if not rows or not all(isinstance(row, dict) and row for row in rows):
-        raise ValueError("rows must be at least one dict of column title to text or number")
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-
-    def text(value):
-        if isinstance(value, str | int | np.integer | type(None)):
-            return "" if value is None else str(value)
-        return "" if value != value else format(value, spec)
-
-    return Table([str(column) for column in columns], [[text(row.get(column)) for column in columns] for row in rows], caption)
