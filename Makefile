@@ -33,9 +33,11 @@ page: $(VENV)/.book
 	@mkdir -p _build/page && printf 'format: jb-book\nroot: $(PAGE)\n' > _build/page/toc.yml
 	$(BIN)/jupyter-book build . --toc _build/page/toc.yml --path-output _build/page
 
-test: $(VENV)/.dev lint book $(AXE)
-	$(BIN)/pytest -n 2 --dist loadfile
+# nbval first: the build takes the chapters' outputs from it (book/conftest.py).
+test: $(VENV)/.dev lint $(AXE)
 	$(BIN)/pytest --nbval-lax --nbval-current-env -n 2 --dist loadfile book/*.ipynb book/workbooks/teacher/*.ipynb
+	$(MAKE) book
+	$(BIN)/pytest -n 2 --dist worksteal
 
 check: $(VENV)/.dev
 	$(BIN)/python tools/check_changed.py

@@ -69,10 +69,10 @@ def plan(names):
         commands.append([*PYTEST, "tests/classroom/test_checks.py", "-k", chosen])
     if tests:
         commands.append([*PYTEST, "-m", "not built", *tests])
-    if pages:
-        commands.append(["tools/numbers_in_text.py", "--check", *pages])
     if notebooks or teachers:
         commands.append([*PYTEST, "--nbval-lax", "--nbval-current-env", *notebooks, *teachers])
+    if pages:
+        commands.append(["tools/numbers_in_text.py", "--check", *pages])
     return commands
 
 

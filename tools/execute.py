@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 from book_build import fresh_cache  # noqa: E402
 
+BOOK = ROOT / "book"
 CACHE = ROOT / "_build" / ".jupyter_cache"
 
 
@@ -49,6 +50,11 @@ def cached(path, folder=CACHE):
         return None
 
 
+def keep(path, notebook, folder=CACHE, **data):
+    """Put an executed page into the cache."""
+    get_cache(folder).cache_notebook_bundle(CacheBundleIn(notebook, str(path), data=data), check_validity=False, overwrite=True)
+
+
 def run(path):
     """Execute one page in its own folder: the result of jupyter-cache, and the seconds."""
     notebook = read(path)
@@ -61,14 +67,12 @@ def run(path):
 def execute(paths, jobs=2, folder=CACHE):
     """Run those pages that are not in the cache, and return the paths of those that failed."""
     fresh_cache(folder)
-    cache = get_cache(folder)
     stale = [path for path in paths if cached(path, folder) is None]
     failed = []
     with ProcessPoolExecutor(jobs) as pool:
         for path, result, seconds in pool.map(run, stale):
             if result.err is None:
-                bundle = CacheBundleIn(result.nb, str(path), data={"execution_seconds": result.time})
-                cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+                keep(path, result.nb, folder, execution_seconds=result.time)
                 print(f"{path.name}: {seconds:.0f} s", flush=True)
             else:
                 failed.append(path)

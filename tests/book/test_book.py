@@ -15,6 +15,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 from check_notebooks import MAX_LINES, fix, problems
+from execute import cached
 from jupyter_client.kernelspec import KernelSpecManager
 
 ROOT = Path(__file__).parents[2]
@@ -142,20 +143,32 @@ def test_a_chapters_code_is_short_and_mostly_shown(tmp_path, cells, complaint):
     assert workbook == [], "the limits are for chapters"
 
 
-def test_nbval_notices_an_error_and_a_changed_output(tmp_path):
-    good = [code(CHECKED, [stream("42\n")]), TEXT, code("answer = 42\nassert answer == 42")]
-    broken, changed = copy.deepcopy(good), copy.deepcopy(good)
-    broken[2]["source"] = "answer = 43\nassert answer == 42"
-    changed[0]["outputs"][0]["text"] = "43\n"
-    for name, cells in {"good": good, "broken": broken, "changed": changed}.items():
+def test_nbval_notices_what_is_wrong_and_keeps_what_is_right_for_the_build(tmp_path):
+    good = in_turns(code(CHECKED, [stream("42\n")]), code("answer = 42\nassert answer == 42"), code("answer"), code("answer;"))
+    check = code("print('Task 1.1: correct.')\nprint('Task 1.2: ' + verdict)", metadata={"tags": ["check"]})
+    notebooks = {
+        "good": good,
+        "broken": [*good[:2], code("answer = 43\nassert answer == 42")],
+        "changed": [code(CHECKED, [stream("43\n")])],
+        "students": [code("verdict = 'not yet.'"), TEXT, check],
+        "teacher/solved": [code("verdict = 'correct.'"), TEXT, check],
+        "teacher/wrong": [code("verdict = 'not yet. It is twice the expected.'"), TEXT, check],
+    }
+    (tmp_path / "teacher").mkdir()
+    for name, cells in notebooks.items():
         write_notebook(tmp_path / f"{name}.ipynb", *cells)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    own = f"import sys\nfrom pathlib import Path\nsys.path.append({str(ROOT / 'tools')!r})\nimport execute\n"
+    own += f"execute.BOOK, execute.CACHE = Path({str(tmp_path)!r}), Path({str(tmp_path / 'cache')!r})\n"
+    (tmp_path / "conftest.py").write_text(own + (ROOT / "book" / "conftest.py").read_text(encoding="utf-8"))
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-q", "-p", "no:cacheprovider", "."]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    failures = re.findall(r"FAILED (\w+\.ipynb::Cell \d)|^(\w+\.ipynb::Cell \d)", run.stdout, flags=re.M)
-    failed = {a or b for a, b in failures}
-    assert failed == {"broken.ipynb::Cell 1", "changed.ipynb::Cell 0"}, run.stdout
-    assert run.returncode == 1
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    failed = set(re.findall(r"FAILED (\S+\.ipynb::Cell \d)", run.stdout))
+    assert failed == {"broken.ipynb::Cell 1", "changed.ipynb::Cell 0", "teacher/wrong.ipynb::Cell 1"}, run.stdout
+    assert "Task 1.2: not yet. It is twice the expected." in run.stdout
+    kept = {name: cached(tmp_path / f"{name}.ipynb", tmp_path / "cache") for name in notebooks}
+    assert {name for name in notebooks if kept[name]} == {"good", "students"}
+    assert [output.output_type for cell in kept["good"].cells for output in cell.outputs] == ["stream", "execute_result"]
 
 
 # The rendered pages

@@ -33,6 +33,6 @@ def test_the_commands_for_a_change():
     assert lines[0] == "tools/check_notebooks.py book/06_reconstruction.ipynb"
     assert lines[1].endswith("tests/classroom/test_checks.py -k chapter_07 or 07_")
     assert "tests/book/test_consistency.py tests/library/test_masks.py" in lines[2]
-    assert lines[3] == "tools/numbers_in_text.py --check book/06_reconstruction.ipynb"
-    assert lines[4].endswith("--nbval-current-env book/06_reconstruction.ipynb")
+    assert lines[3].endswith("--nbval-current-env book/06_reconstruction.ipynb")
+    assert lines[4] == "tools/numbers_in_text.py --check book/06_reconstruction.ipynb"
     assert plan(["README.md"]) == []
