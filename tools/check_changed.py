@@ -28,6 +28,9 @@ ELSEWHERE = {
     r"tvae_lib/checks/chapter_\d\d\.py|book/workbooks/": ["tests/classroom/test_checks.py"],
     r"tvae_lib/experiments/|results/": ["tests/library/test_experiments.py"],
     r"tvae_lib/vae_torch\.py": ["tests/library/test_torch.py"],
+    r"tvae_lib/inputs/": ["tests/library/test_messages.py"],
+    r"tvae_lib/divergences/": ["tests/library/test_latent.py", "tests/library/test_families.py"],
+    r"tvae_lib/tables/": ["tests/library/test_holes.py", "tests/library/test_imputer.py"],
     r"tvae_lib/interactive/": ["tests/library/test_interactive.py"],
 }
 

@@ -13,10 +13,11 @@ imputer        the same for any table, as scikit-learn has it
 metrics        scores of what was filled in
 outliers       how unusual an image is to a model (chapter 09)
 synthetic      data whose codes have known tails (chapter 09)
-inputs, files  what arguments may be, and files that are whole or not there
+files          files that are whole or not there
 
 Folders, which need not be read to follow a chapter:
 
+inputs         what arguments may be
 data           MNIST and others
 divergences    longer formulas: exact KLs (chapter 02), families made of others (11), all of it for tensors (05)
 results        reading what the full-length runs left in results/

@@ -8,12 +8,10 @@ ValueError unless the numbers lie within the limits (and are finite, at most 1e1
 shapes fit.
 """
 
-import numbers
-
 import numpy as np
 from scipy.linalg.lapack import dposv
 
-from tvae_lib.inputs import check_image_shape, check_mask, finite, real_array, said, whole
+from tvae_lib.inputs import check_image_shape, check_images, check_mask, finite, number, real_array, said, whole
 from tvae_lib.metrics import mse_missing
 
 
@@ -25,11 +23,8 @@ def _check(train, x, missing, limits):
     train, x = finite("train", train, limit=1e15), finite("x", x, limit=1e15)
     if train.ndim != 2 or not train.size:
         raise ValueError(f"train must hold at least one image, shape (N, D), got shape {train.shape}")
-    if x.ndim != 2 or x.shape[1] != train.shape[1]:
-        raise ValueError(f"images must have shape (n, {train.shape[1]}), got {x.shape}")
     for part in (train, x):
-        if part.size and not low <= part.min() <= part.max() <= high:
-            raise ValueError(f"pixels must lie in [{low:g}, {high:g}], got values from {part.min():g} to {part.max():g}")
+        check_images(part, train.shape[1], low, high)
     return train, x, missing, (low, high)
 
 
@@ -43,12 +38,6 @@ def _bounds(limits):
     if not low < high:
         raise ValueError(f"limits must be two numbers, the lower first, or None, got {said(limits)}")
     return low, high
-
-
-def _number(name, value, low, high):
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= value <= high:
-        raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {said(value)}")
-    return float(value)
 
 
 def zero(train, x, missing, limits=(0, 1)):
@@ -72,7 +61,7 @@ def blur(train, x, missing, width=1.0, shape=(28, 28), limits=(0, 1)):
     from scipy.ndimage import gaussian_filter
 
     train, x, missing, _ = _check(train, x, missing, limits)
-    shape, width = check_image_shape(shape, x.shape), _number("width", width, 0.1, 100)
+    shape, width = check_image_shape(shape, x.shape), number("width", width, 0.1, 100)
     images = np.stack([~missing, np.where(missing, 0, x)]).astype(np.float64).reshape(2, -1, *shape)
     weight, total = gaussian_filter(images, (0, 0, width, width), mode="constant").reshape(2, *x.shape)
     around = weight > 1e-9
@@ -131,7 +120,7 @@ def conditional_mean(train, x, missing, ridge=1e-3, limits=(0, 1)):
     mu = train.mean(axis=0, dtype=np.float64)
     centred = train - mu
     covariance = centred.T @ centred / len(train)
-    covariance[np.diag_indices(len(mu))] += _number("ridge", ridge, 1e-12, 1e12)
+    covariance[np.diag_indices(len(mu))] += number("ridge", ridge, 1e-12, 1e12)
     precision = _solve(covariance.copy(), np.eye(len(mu))).T  # LAPACK answers column by column; rows are faster to pick from
     observed = np.where(missing, 0, x - mu)
     pull, solution = -observed @ precision, np.zeros(x.shape)

@@ -12,11 +12,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from tvae_lib import likelihood
+from tvae_lib import latent, likelihood
 from tvae_lib.files import write_atomically
-from tvae_lib.inputs import check_dtype, check_family, said
-from tvae_lib.latent import Apart, Gaussian, MultivariateT, Scaled, StudentT
-from tvae_lib.likelihood import Bernoulli
+from tvae_lib.inputs import check_dtype, check_family, one_of, said
 from tvae_lib.vae_numpy import VAE
 
 FORMAT = "tvae-1"
@@ -26,7 +24,7 @@ STATE = "optimiser."  # what the names of an optimiser's arrays begin with
 def describe(model):
     """The configuration of a model as plain JSON values."""
     config = {**_describe_family(model.family), "sizes": list(model.sizes), "kl": model.kl}
-    if type(model.likelihood) is not Bernoulli:  # files from before there were others say nothing
+    if type(model.likelihood) is not likelihood.Bernoulli:  # files from before there were others say nothing
         config["likelihood"] = {"name": type(model.likelihood).__name__, **vars(model.likelihood)}
     return {**config, "mask_input": True} if model.mask_input else config
 
@@ -54,13 +52,13 @@ def _family(config, path):
     """The family that a configuration describes, if it is one of `latent`."""
     name = config["family"]
     if name == "Gaussian":
-        return Gaussian()
+        return latent.Gaussian()
     if name in ("StudentT", "MultivariateT"):
-        return {"StudentT": StudentT, "MultivariateT": MultivariateT}[name](config["df"])
+        return getattr(latent, name)(config["df"])
     if name == "Apart":
-        return Apart(*(_family(config[f"family.{part}"], path) for part in ("encoder", "prior")))
+        return latent.Apart(*(_family(config[f"family.{part}"], path) for part in ("encoder", "prior")))
     if name == "Scaled":
-        return Scaled(_family(config["family.family"], path), config["family.scale"])
+        return latent.Scaled(_family(config["family.family"], path), config["family.scale"])
     raise ValueError(f"{path} holds a model of the family {name!r}, not one of tvae_lib's: load(path, family={name}(...))")
 
 
@@ -147,8 +145,7 @@ def load(path, backend="numpy", family=None):
     A file holds the name and the attributes of its family, and no code. Those of `latent` are made from them. A family of your
     own you pass, as in load(path, family=Laplace()); its class must have the stored name, its attributes the stored values.
     """
-    if not isinstance(backend, str) or backend not in ("numpy", "torch"):
-        raise ValueError(f'backend must be "numpy" or "torch", got {said(backend)}')
+    one_of("backend", backend, "numpy", "torch")
     config, params, _ = read(path)
     if family is not None:
         check_family(family)
@@ -162,10 +159,8 @@ def load(path, backend="numpy", family=None):
         from tvae_lib.vae_torch import VAE as kind
     else:
         kind = VAE
-    options = {"mask_input": True} if config.get("mask_input") else {}
-    model = kind(
-        family, sizes=config["sizes"], kl=config["kl"], likelihood=_likelihood(config.get("likelihood"), path), **options
-    )
+    options = {"likelihood": _likelihood(config.get("likelihood"), path), "mask_input": config.get("mask_input", False)}
+    model = kind(family, sizes=config["sizes"], kl=config["kl"], **options)
     set_params(model, params, path)
     return model
 
@@ -173,12 +168,12 @@ def load(path, backend="numpy", family=None):
 def _likelihood(config, path):
     """The likelihood that a configuration describes."""
     if config is None:
-        return Bernoulli()
-    values = {name: value for name, value in config.items() if name != "name"}
-    kinds = {"Normal": likelihood.Normal, "StudentT": likelihood.StudentT}
-    if config["name"] not in kinds:
-        raise ValueError(f"{path} holds a model with the likelihood {config['name']!r}, not one of tvae_lib's")
-    return kinds[config["name"]](**values)
+        return likelihood.Bernoulli()
+    values = dict(config)
+    name = values.pop("name")
+    if name not in ("Normal", "StudentT"):
+        raise ValueError(f"{path} holds a model with the likelihood {name!r}, not one of tvae_lib's")
+    return getattr(likelihood, name)(**values)
 
 
 def state_of(params):

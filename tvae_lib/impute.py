@@ -4,9 +4,9 @@ Every method takes images x (n, D), a mask `missing` (bool, True = missing) and 
 pixels, (n, D); `fill` then keeps the observed ones. Values of x under the mask are never looked at. With code=True it returns,
 in place of the mean, the one code (n, d) at which it ended, of which `completions` makes several completed images.
 
-Cost is counted in passes: one encoding and one decoding. A decoding with its gradient for the code multiplies as many
-matrices, so it counts as one pass too. With draws=30 every method takes 30 passes, save `single_pass`, which has no use for
-more than 15.5.
+Most methods begin with `warm_up` passes of feeding back (draws - 1 if that is fewer), after which the encoder sees a likely
+image. Cost is counted in passes: one encoding and one decoding. A decoding with its gradient for the code multiplies as many
+matrices, so it counts as one pass too. Every method takes `draws` passes in all, save `single_pass`: it encodes only once.
 
 ValueError unless x is (n, D) with observed pixels in [0, 1], the mask bool of that shape, draws a whole number, 1 or more (and
 warm_up, 0 or more), and seed a whole number, 0 or more, or a np.random.Generator.
@@ -34,11 +34,10 @@ def in_chunks(method):
         options.update(draws=draws, seed=generator(seed))
         parts = []
         for start in range(0, max(len(x), 1), CHUNK):
-            image, hidden = x[start : start + CHUNK], missing[start : start + CHUNK]
-            parts.append(method(model, image.astype(np.float32), hidden, **options))
-        if isinstance(parts[0], tuple):
-            return tuple(np.concatenate(part).astype(np.float32, copy=False) for part in zip(*parts, strict=True))
-        return np.concatenate(parts).astype(np.float32, copy=False)
+            rows = slice(start, start + CHUNK)
+            parts.append(method(model, x[rows].astype(np.float32), missing[rows], **options))
+        whole_of = lambda parts: np.concatenate(parts).astype(np.float32, copy=False)
+        return tuple(map(whole_of, zip(*parts, strict=True))) if isinstance(parts[0], tuple) else whole_of(parts)
 
     return whole_set
 
@@ -110,7 +109,7 @@ def energy_and_grad(model, x, missing, z):
 def single_pass(model, x, missing, *, draws=30, seed=0, code=False):
     """The source project's method: encode the image with zeros where pixels are missing, average the decodings of `draws` codes.
 
-    Returns (n, D). Cost: `draws` decodings and, since the encoder always sees the same image, one encoding.
+    Cost: `draws` decodings and, since the encoder always sees the same image, one encoding.
     """
     rng = generator(seed)
     mu, sigma = encode(model, x, missing)
@@ -127,7 +126,6 @@ def pseudo_gibbs(model, x, missing, *, draws=30, seed=0, feed_draws=False, code=
     p(x_missing | x_observed) as its target, even if the encoder is perfect: with feed_draws=True the pixels are drawn, and it has
     (the pseudo-Gibbs sampler of Mattei and Frellsen 2018; `metropolis` is right for any encoder).
     The prediction is the average over the second half of the passes, when the encoder no longer sees the zeros of the start.
-    Returns (n, D). Cost: `draws` encodings and decodings.
     """
     rng, image = generator(seed), x.copy()
     kept, prediction = draws - draws // 2, 0
@@ -139,7 +137,7 @@ def pseudo_gibbs(model, x, missing, *, draws=30, seed=0, feed_draws=False, code=
 
 
 def metropolis(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
-    """Feeding back draws, with each new code accepted or refused: the first result of `metropolis_and_acceptance`, (n, D)."""
+    """Feeding back draws, with each new code accepted or refused: the first result of `metropolis_and_acceptance`."""
     return metropolis_and_acceptance(model, x, missing, draws=draws, seed=seed, warm_up=warm_up, code=code)[0]
 
 
@@ -147,10 +145,9 @@ def metropolis(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
 def metropolis_and_acceptance(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
     """Metropolis within Gibbs (Mattei and Frellsen 2018): pseudo-Gibbs made exact, and the share of codes that were accepted.
 
-    After `warm_up` passes of feeding back (fewer if draws is smaller) each pass proposes a code from the encoder, keeps the last
-    one instead if a Metropolis test says so, and draws the missing pixels anew from the code's decoding. The stationary
-    distribution is p(z, x_missing | x_observed). The mean images of the second half are averaged.
-    Returns them (n, D), and the share (n,). Cost: `draws` passes.
+    Each pass proposes a code from the encoder, keeps the last one instead if a Metropolis test says so, and draws the missing
+    pixels anew from the code's decoding. The stationary distribution is p(z, x_missing | x_observed). The mean images of the
+    second half are averaged. Returns them (n, D), and the share (n,).
     """
     rng, warm_up, image = generator(seed), min(warm_up, draws - 1), x.copy()
     for i in range(warm_up):
@@ -177,10 +174,7 @@ def metropolis_and_acceptance(model, x, missing, *, draws=30, seed=0, warm_up=5,
 
 
 def importance(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
-    """The average decoding of the encoder's codes, each weighted by how well it explains the observed pixels.
-
-    See `importance_and_ess`, of which this is the first result, (n, D).
-    """
+    """The codes' mean decoding, weighted by how well each explains what is observed: the first result of `importance_and_ess`."""
     return importance_and_ess(model, x, missing, draws=draws, seed=seed, warm_up=warm_up, code=code)[0]
 
 
@@ -188,12 +182,10 @@ def importance(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
 def importance_and_ess(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
     """Self-normalised importance sampling (Mattei and Frellsen 2019), and how many of its draws really count.
 
-    After `warm_up` passes of feeding back (fewer if draws is smaller) codes z are drawn from the encoder q(z | filled image). The
-    weight of each is p(x_observed | z) p(z) / q(z | filled image), divided by the sum of the weights.
-
-    Returns the prediction (n, D) and the effective sample size 1 / sum(weight^2) of each image (n,), between 1 and the
-    number of codes. With code=True one of the codes, drawn with its weight as probability, is the first result.
-    Cost: `draws` passes, most of them spent on 2 (draws - warm_up) - 1 decodings.
+    Codes z are drawn from the encoder q(z | filled image). The weight of each is p(x_observed | z) p(z) / q(z | filled image),
+    divided by the sum of the weights. Returns the prediction (n, D) and the effective sample size 1 / sum(weight^2) of each
+    image (n,), between 1 and the number of codes, which is 2 (draws - warm_up) - 1: they cost no more encodings.
+    With code=True one of the codes, drawn with its weight as probability, is the first result.
     """
     rng, warm_up = generator(seed), min(warm_up, draws - 1)
     mu, sigma = warmed_up(model, x, missing, warm_up, rng)
@@ -221,8 +213,8 @@ def importance_and_ess(model, x, missing, *, draws=30, seed=0, warm_up=5, code=F
 def latent_map(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
     """Decode the most probable code given the observed pixels: the z that maximises p(x_observed | z) p(z).
 
-    After `warm_up` passes of feeding back (fewer if draws is smaller) z starts at the encoder's mu and follows the gradient: Adam
-    (Kingma and Ba 2015) with steps that shrink linearly from 0.2 to 0. Returns (n, D). Cost: `draws` passes.
+    z starts at the encoder's mu and follows the gradient: Adam (Kingma and Ba 2015), with steps that shrink linearly from 0.2
+    to 0.
     """
     warm_up = min(warm_up, draws - 1)
     steps = draws - warm_up - 1
@@ -238,10 +230,7 @@ def latent_map(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
 
 
 def langevin(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
-    """The posterior mean of the image given the observed pixels, from a Markov chain on the code of each image.
-
-    See `langevin_and_acceptance`, of which this is the first result, (n, D).
-    """
+    """The posterior mean of the image, from a Markov chain on its code: the first result of `langevin_and_acceptance`."""
     return langevin_and_acceptance(model, x, missing, draws=draws, seed=seed, warm_up=warm_up, code=code)[0]
 
 
@@ -249,11 +238,10 @@ def langevin(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
 def langevin_and_acceptance(model, x, missing, *, draws=30, seed=0, warm_up=5, code=False):
     """Langevin moves with a Metropolis test on the code of each image, and the share of moves that were accepted.
 
-    After `warm_up` passes of feeding back (fewer if draws is smaller) the chain starts at the encoder's mu. Each move goes down
-    the gradient and adds noise, with the encoder's sigma as step size in each coordinate; a Metropolis test accepts or refuses
-    it, which makes the posterior the chain's stationary distribution (MALA, Roberts and Tweedie 1996). The decodings of its
-    second half are averaged.
-    Returns the mean (n, D), and the share (n,). Cost: `draws` passes, to within two.
+    The chain starts at the encoder's mu. Each move goes down the gradient and adds noise, with the encoder's sigma as step size
+    in each coordinate; a Metropolis test accepts or refuses it, which makes the posterior the chain's stationary distribution
+    (MALA, Roberts and Tweedie 1996). The decodings of its second half are averaged. Returns the mean (n, D), and the share (n,).
+    Cost: `draws` passes, to within two.
     """
     rng, warm_up = generator(seed), min(warm_up, draws - 1)
     kept = max(1, 2 * (draws - warm_up) // 5)  # each kept state costs two gradients, its own and a discarded one, and a decoding

@@ -7,9 +7,7 @@ stand in `tables.likelihoods`.
 import numpy as np
 
 from tvae_lib.inputs import check_images, finite, floating
-from tvae_lib.tables.likelihoods import Normal, StudentT
-
-__all__ = ["Bernoulli", "Normal", "StudentT", "bernoulli_loss", "cost_and_probabilities", "hide", "sigmoid"]
+from tvae_lib.tables.likelihoods import Normal, StudentT  # noqa: F401 (for those who import them from here)
 
 
 class Bernoulli:

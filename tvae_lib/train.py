@@ -13,7 +13,7 @@ from tqdm import tqdm
 from tvae_lib import checkpoint as checkpoints
 from tvae_lib.data import batches, check_batch_size
 from tvae_lib.files import remove_leftovers
-from tvae_lib.inputs import check_mask, check_rng, images, number, one_of, real_array, some, whole, with_holes
+from tvae_lib.inputs import check_mask, check_rng, images, one_of, positive, real_array, whole, with_holes
 
 
 @dataclass
@@ -33,6 +33,11 @@ class History:
 
     def __len__(self):
         return len(self.loss)
+
+    def append(self, *values):
+        """Add the numbers of an epoch, in the order above."""
+        for series, value in zip(vars(self).values(), values, strict=True):
+            series.append(float(value))
 
 
 def split(loss):
@@ -100,8 +105,9 @@ def evaluate(model, images, rng, missing=None, **options):
     """
     images, missing = with_mask("images", images, missing, model, **options)
     check_rng(rng)
+    if not len(images):
+        raise ValueError("images must hold at least one image")
     total = np.zeros(3)
-    some("images", images)
     with getattr(model, "no_grad", nullcontext)():  # PyTorch then keeps nothing for a backward pass
         for start in range(0, len(images), 1000):
             x = images[start : start + 1000]
@@ -114,11 +120,12 @@ def evaluate(model, images, rng, missing=None, **options):
 
 def with_mask(name, x, missing, model, all_pixels=False):
     """Images that the model takes, and the mask of what is missing in it, None, or the function that draws masks."""
-    if missing is None or callable(missing) or all_pixels:
-        x = images(x, model)
-        return x, missing if missing is None or callable(missing) else check_mask(missing, x.shape)
-    x, missing = with_holes(real_array(name, x), missing, model, name)
-    return images(x, model), missing
+    x = real_array("images", x)
+    if missing is None or callable(missing):
+        return images(x, model), missing
+    if all_pixels:
+        return images(x, model), check_mask(missing, x.shape)
+    return with_holes(x, missing, model, name)
 
 
 def fit(
@@ -162,25 +169,25 @@ def fit(
     Returns a `History`. ValueError if an argument is out of range or the checkpoint belongs to another run; FloatingPointError
     if the loss is no longer finite: the checkpoint then still holds the last good epoch.
     """
-    epochs, seed, lr, kl_weight = whole("epochs", epochs), whole("seed", seed), number("lr", lr), number("kl_weight", kl_weight)
-    optimizer = one_of("optimizer", optimizer, "sgd", "adam")
+    epochs, seed = whole("epochs", epochs), whole("seed", seed)
+    lr, kl_weight = positive("lr", lr), positive("kl_weight", kl_weight)
+    one_of("optimizer", optimizer, "sgd", "adam")
     options = {"all_pixels": True} if all_pixels else {}
     train, missing = with_mask("train", train, missing, model, **options)
     holes = missing if missing is None or callable(missing) else np.isnan(real_array("valid", valid))
     valid, holes = with_mask("valid", valid, holes, model, **options)
-    some("valid", valid)
+    if not len(valid):
+        raise ValueError("valid must hold at least one image")
     check_batch_size(batch_size, len(train))
-    run = {"batch_size": int(batch_size), "lr": lr, "seed": seed}  # plain numbers: JSON knows none of NumPy's
-    run["train_crc"] = zlib.crc32(np.ascontiguousarray(train))
+    # What a checkpoint must agree with, in numbers that JSON knows. Of what is usual, older files say nothing.
+    run = {"batch_size": int(batch_size), "lr": lr, "seed": seed, "train_crc": zlib.crc32(np.ascontiguousarray(train))}
     told = getattr(missing, "__name__", "drawn") if callable(missing) else missing is not None and zlib.crc32(missing.tobytes())
-    rare = {"missing": told, "all_pixels": bool(all_pixels), "optimizer": optimizer, "kl_weight": kl_weight}
     usual = {"missing": False, "all_pixels": False, "optimizer": "sgd", "kl_weight": 1.0}
-    run |= {name: value for name, value in rare.items() if value != usual[name]}  # what older files say nothing of
+    given = {"missing": told, "all_pixels": bool(all_pixels), "optimizer": optimizer, "kl_weight": kl_weight}
+    run |= {name: value for name, value in given.items() if value != usual[name]}
     history, state = (History(), {}) if checkpoint is None else resume(model, checkpoint, run)
-    if optimizer == "sgd":
-        descent = SGD(model.params, lr)
-    else:
-        descent = Adam(model.params, lr, len(history) * (len(train) // batch_size), state)
+    steps = len(history) * (len(train) // batch_size)
+    descent = SGD(model.params, lr) if optimizer == "sgd" else Adam(model.params, lr, steps, state)
     more = options if kl_weight == 1 else {**options, "kl_weight": kl_weight}
     style = {"desc": "training", **(progress if isinstance(progress, dict) else {})}
     bar = tqdm(total=epochs, initial=min(len(history), epochs), unit="epoch", disable=not progress, **style)
@@ -191,9 +198,7 @@ def fit(
             training = epoch(model, train, rng, descent, batch_size=batch_size, which=which + 1, missing=missing, **more)
             validation = evaluate(model, valid, rng, holes, **options)
             check_finite(validation[0], f"the validation loss is {validation[0]} after epoch {which + 1}", lr)
-            values = [*training, *validation, time.perf_counter() - started]
-            for series, value in zip(vars(history).values(), values, strict=True):
-                series.append(float(value))
+            history.append(*training, *validation, time.perf_counter() - started)
             if checkpoint is not None:
                 checkpoints.save(checkpoint, model, state=descent.state, run=run, history=asdict(history))
             bar.update()

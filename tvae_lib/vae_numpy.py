@@ -79,6 +79,12 @@ class VAE:
                 self.params[f"{part}.{i}.weight"] = rng.normal(0, 0.1, (n_out, n_in)).astype(self.dtype)
                 self.params[f"{part}.{i}.bias"] = np.zeros(n_out, self.dtype)
 
+    tensors = False  # what it is given becomes an array
+
+    def own(self, array):
+        """An array in the precision of the parameters."""
+        return array.astype(self.dtype, copy=False)
+
     def forward(self, part, h):
         """Run one half of the network, "encoder" or "decoder". Returns the input of every layer, then the output of the last."""
         layers = [h]
@@ -163,7 +169,7 @@ class VAE:
 
         Pixels marked in `missing`, bool (B, 784), are left out. ValueError for another mask, or not one code per image.
         """
-        x, z = inputs.images(x, self, self.dtype), inputs.codes(z, self)
+        x, z = self.own(inputs.images(x, self)), inputs.codes(z, self)
         inputs.check_pairs(x, z)
         missing = None if missing is None else inputs.check_mask(missing, x.shape)
         dec = self.forward("decoder", z)

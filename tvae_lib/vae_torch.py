@@ -28,6 +28,7 @@ class VAE(nn.Module):
     """
 
     no_grad = staticmethod(torch.no_grad)  # lets `train.evaluate`, which serves both back ends, skip the graph
+    tensors = True  # those that are given to it stay tensors
 
     def __init__(
         self, family, sizes=(784, 400, 128, 10), kl=None, dtype=torch.float32, device="cpu", likelihood=None, mask_input=False
@@ -48,34 +49,16 @@ class VAE(nn.Module):
         """The parameters, a dict of str to tensor; updating one in place changes the model and leaves no trace in a graph."""
         return {name: param.detach() for name, param in self.named_parameters()}
 
-    def _tensor(self, array):  # in the precision and on the device of the parameters
+    @property
+    def dtype(self):
+        return self.encoder[0].weight.dtype
+
+    def own(self, array):
+        """An array or tensor in the precision and on the device of the parameters."""
         if isinstance(array, np.ndarray) and not (array.flags.carray and array.dtype in (np.float32, np.float64)):
             array = np.array(array, np.float64)  # PyTorch shares no memory that is read-only, reversed or of other numbers
-        weight = self.encoder[0].weight
-        tensor = torch.as_tensor(array, dtype=weight.dtype, device=weight.device)
+        tensor = torch.as_tensor(array, dtype=self.dtype, device=self.encoder[0].weight.device)
         return tensor.clone() if tensor.is_inference() and not torch.is_inference_mode_enabled() else tensor
-
-    def _images(self, x):
-        return self._tensor(inputs.check_images(inputs.tensor_or_real("images", x), self.sizes[0], *self.likelihood.limits))
-
-    def _codes(self, z):
-        return self._tensor(inputs.check_codes(inputs.tensor_or_real("z", z), self.sizes[-1], self.encoder[0].weight.dtype))
-
-    def _encoder_input(self, x, missing=None):
-        seen = self._images(x if missing is None else inputs.with_holes(x, missing, self)[0])
-        if not self.mask_input:
-            return seen
-        return torch.cat([seen, torch.zeros_like(seen) if missing is None else self._tensor(missing)], dim=1)
-
-    def _batch(self, x, eps, missing=None, all_pixels=False):
-        seen, hidden = self._encoder_input(x, missing), None
-        if missing is not None and not all_pixels:
-            x, hidden = inputs.with_holes(x, missing, self)
-            hidden = torch.as_tensor(hidden, device=seen.device)
-        x = self._images(x) if self.mask_input or missing is not None else seen
-        eps = eps if isinstance(eps, torch.Tensor) else inputs.as_array("eps", eps)
-        eps = inputs.check_eps(eps, (len(x), self.sizes[-1]), self.encoder[0].weight.dtype)
-        return x, self._tensor(eps), seen, hidden
 
     def run(self, part, h):
         """Run one half of the network, "encoder" or "decoder", and return the output of its last layer."""
@@ -86,16 +69,16 @@ class VAE(nn.Module):
 
     def encode(self, x, missing=None):
         """Images (B, 784) to mu and logvar, each (B, d)."""
-        return self.run("encoder", self._encoder_input(x, missing)).chunk(2, dim=1)
+        return self.run("encoder", inputs.encoder_input(x, self, missing)).chunk(2, dim=1)
 
     def decode(self, z):
         """Latent codes (B, d) to pixel logits (B, 784), or what else the likelihood makes of the decoder's output."""
-        return self.run("decoder", self._codes(z))
+        return self.run("decoder", inputs.codes(z, self))
 
     @torch.no_grad()
     def reconstruct(self, x, eps):
         """Pixel probabilities (B, 784) of the images that the codes z = mu + sigma * eps decode to, without a graph."""
-        _, eps, seen, _ = self._batch(x, eps)
+        _, eps, seen, _ = inputs.batch(x, eps, self)
         mu, logvar = self.run("encoder", seen).chunk(2, dim=1)
         out = self.decode(mu + torch.exp(0.5 * logvar) * eps)
         return torch.sigmoid(out) if type(self.likelihood) is Bernoulli else self.likelihood.mean(out)
@@ -105,7 +88,7 @@ class VAE(nn.Module):
 
         FloatingPointError if the weights have diverged so far that mu, logvar or z are NaN or too large for the KL.
         """
-        x, eps, seen, hidden = self._batch(x, eps, missing, all_pixels)
+        x, eps, seen, hidden = inputs.batch(x, eps, self, missing, all_pixels)
         mu, logvar = single(inputs.check_encoded(self.run("encoder", seen))).chunk(2, dim=1)
         z = mu + torch.exp(0.5 * logvar) * single(eps)
         out = self.run("decoder", z.to(x.dtype))
@@ -136,10 +119,9 @@ class VAE(nn.Module):
         Pixels marked in `missing`, bool (B, 784), are left out.
         """
         with torch.inference_mode(False), torch.enable_grad():
-            x, z = self._images(x), self._codes(z).detach().requires_grad_()
+            x, z = self.own(inputs.images(x, self)), inputs.codes(z, self).detach().requires_grad_()
             inputs.check_pairs(x, z)
-            if missing is not None:
-                missing = torch.tensor(inputs.check_mask(missing, x.shape), device=x.device)
+            missing = None if missing is None else inputs.check_mask(missing, x.shape)
             cost = pixel_costs(self.likelihood, self.decode(z), x, missing).sum(dim=1)
             (dz,) = torch.autograd.grad(cost.sum(), z)
         return cost.detach(), dz
@@ -151,7 +133,7 @@ def pixel_costs(likelihood, out, x, missing=None):
         costs = F.binary_cross_entropy_with_logits(out, x, reduction="none")
     else:
         costs = likelihood.costs(out, x)
-    return costs if missing is None else costs.masked_fill(missing, 0)
+    return costs if missing is None else costs.masked_fill(torch.tensor(missing, device=costs.device), 0)
 
 
 def single(tensor):

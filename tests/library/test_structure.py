@@ -69,3 +69,8 @@ def test_the_map_names_every_module():
     there |= {path.parent.name for path in LIBRARY.glob("*/__init__.py")}
     words = set(re.findall(r"\w+", tvae_lib.__doc__))
     assert there <= words, f"not on the map: {there - words}"
+
+
+def test_the_core_stays_small():
+    """What chapters teach or read: the files of the top level. What goes beyond has a folder with a reason."""
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in LIBRARY.glob("*.py")) <= 2000

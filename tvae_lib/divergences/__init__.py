@@ -11,10 +11,7 @@ from functools import cache
 import numpy as np
 from scipy.special import betaln, digamma, roots_hermitenorm
 
-
-def module_of(array):
-    """NumPy or PyTorch, whichever has made the array: most functions have one name in both."""
-    return sys.modules["torch"] if hasattr(array, "detach") else np
+from tvae_lib.inputs import module_of
 
 
 def wide(mu, logvar):

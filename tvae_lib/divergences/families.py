@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from tvae_lib import divergences
-from tvae_lib.inputs import check_df, check_family, checked, said, whole_codes
+from tvae_lib.inputs import check_df, check_family, checked, size, whole_codes
 
 
 class Apart:
@@ -53,9 +53,7 @@ class Scaled:
     """A family whose standard density is another's, made `scale` times as wide: Scaled(StudentT(3), 3**-0.5) has variance 1."""
 
     def __init__(self, family, scale):
-        self.family, self.scale = check_family(family), float(scale)
-        if not 1e-6 <= self.scale <= 1e6:
-            raise ValueError(f"scale must be a number from 1e-6 to 1e6, got {said(scale)}")
+        self.family, self.scale = check_family(family), size("scale", scale)
 
     def sample(self, rng, shape):
         return self.scale * self.family.sample(rng, shape)

@@ -195,9 +195,7 @@ def train_together(models, seeds, histories, train, valid, *, epochs, batch_size
             found = torch.cat([total / rows.shape[1], validation / len(valid)]).cpu().numpy()
             seconds = (time.perf_counter() - began) / len(models)
             for history, (loss, kl, valid_loss, valid_kl) in zip(histories, found.T, strict=True):
-                values = [loss + kl, loss, kl, valid_loss + valid_kl, valid_loss, valid_kl, seconds]
-                for series, value in zip(vars(history).values(), values, strict=True):
-                    series.append(float(value))
+                history.append(loss + kl, loss, kl, valid_loss + valid_kl, valid_loss, valid_kl, seconds)
             bar.set_postfix(valid=f"{np.mean([history.valid_loss[-1] for history in histories]):.2f}")
             if after:
                 after(epoch, stack)

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from tvae_lib.divergences import log_constant, module_of
-from tvae_lib.inputs import check_df, said
+from tvae_lib.divergences import log_constant
+from tvae_lib.inputs import check_df, module_of, size
 
 
 class Normal:
@@ -17,7 +17,7 @@ class Normal:
     limits = -1e6, 1e6
 
     def __init__(self, sd=None):
-        self.sd = sd if sd is None else positive("sd", sd)
+        self.sd = sd if sd is None else size("sd", sd)
 
     def outputs(self, width):
         return width if self.sd else 2 * width
@@ -61,7 +61,7 @@ class StudentT:
     limits = -1e6, 1e6
 
     def __init__(self, df, scale=1.0):
-        self.df, self.scale = check_df(df), positive("scale", scale)
+        self.df, self.scale = check_df(df), size("scale", scale)
 
     def outputs(self, width):
         return width
@@ -92,10 +92,3 @@ def observed(costs, parts, missing):
     if missing is not None:
         costs, *parts = (np.where(missing, 0, part) for part in (costs, *parts))
     return costs.sum(axis=1), np.concatenate(parts, axis=1)
-
-
-def positive(name, value):
-    """`value` as a float from 1e-6 to 1e6."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 1e-6 <= value <= 1e6:
-        raise ValueError(f"{name} must be a number from 1e-6 to 1e6, got {said(value)}")
-    return float(value)
