@@ -79,8 +79,6 @@ class VAE:
                 self.params[f"{part}.{i}.weight"] = rng.normal(0, 0.1, (n_out, n_in)).astype(self.dtype)
                 self.params[f"{part}.{i}.bias"] = np.zeros(n_out, self.dtype)
 
-    tensors = False  # what it is given becomes an array
-
     def own(self, array):
         """An array in the precision of the parameters."""
         return array.astype(self.dtype, copy=False)

@@ -93,6 +93,15 @@ def multivariate_kl(df, device, dtype, step=0.3):
     return kl
 
 
+def forward(params, depth, part, h):
+    """One half, "encoder" or "decoder", of M networks: (M, B, in) to (M, B, out)."""
+    for i in range(depth):
+        weight, bias = params[f"{part}.{i}.weight"], params[f"{part}.{i}.bias"]
+        h = torch.baddbmm(bias[:, None], h, weight.transpose(1, 2))
+        h = F.relu(h) if i < depth - 1 else h
+    return h
+
+
 class Stack:
     """M models of one study's shape; runs of one family stand side by side."""
 
@@ -107,13 +116,6 @@ class Stack:
         families = [list(same) for _, same in groupby((model.family for model in models), repr)]  # side by side if they are one
         self.counts, self.kl = [len(same) for same in families], [exact_kl(same[0], device) for same in families]
 
-    def forward(self, part, h):
-        for i in range(self.depth):
-            weight, bias = self.params[f"{part}.{i}.weight"], self.params[f"{part}.{i}.bias"]
-            h = torch.baddbmm(bias[:, None], h, weight.transpose(1, 2))
-            h = F.relu(h) if i < self.depth - 1 else h
-        return h
-
     def loss(self, x, eps, missing=None):
         """Batch means of reconstruction and KL, (2, M): images (M, B, D), noise (M, B, d), masks (M, B, D / 8) in packed bits."""
         seen = x
@@ -123,8 +125,8 @@ class Stack:
             seen = x * (1 - missing)
         if self.mask_input:
             seen = torch.cat([seen, torch.zeros_like(x) if missing is None else missing], -1)
-        mu, logvar = self.forward("encoder", seen).chunk(2, -1)
-        logits = self.forward("decoder", mu + torch.exp(0.5 * logvar) * eps)
+        mu, logvar = forward(self.params, self.depth, "encoder", seen).chunk(2, -1)
+        logits = forward(self.params, self.depth, "decoder", mu + torch.exp(0.5 * logvar) * eps)
         cost = F.binary_cross_entropy_with_logits(logits, x, reduction="none")
         if missing is not None and not self.all_pixels:
             cost = cost * (1 - missing)

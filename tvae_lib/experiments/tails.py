@@ -22,6 +22,7 @@ from scipy.special import gammaln
 
 from tvae_lib import synthetic
 from tvae_lib.data import load_fashion_test, load_mnist
+from tvae_lib.experiments.stacked import forward
 from tvae_lib.files import write_atomically
 from tvae_lib.latent import StudentT
 from tvae_lib.results import RESULTS, test_masks
@@ -58,19 +59,11 @@ class Networks:
                 params[f"{part}.{i}.weight"], params[f"{part}.{i}.bias"] = layer.weight.detach(), layer.bias.detach()
         return params
 
-    def forward(self, part, h):
-        """One half of every network: (M, B, in) to (M, B, out)."""
-        for i in range(self.depth):
-            weight, bias = self.params[f"{part}.{i}.weight"], self.params[f"{part}.{i}.bias"]
-            h = torch.baddbmm(bias[:, None], h, weight.transpose(1, 2))
-            h = F.relu(h) if i < self.depth - 1 else h
-        return h
-
     def encode(self, x):
-        return self.forward("encoder", x).chunk(2, dim=-1)
+        return forward(self.params, self.depth, "encoder", x).chunk(2, dim=-1)
 
     def decode(self, z):
-        return self.forward("decoder", z)
+        return forward(self.params, self.depth, "decoder", z)
 
     def train(self, loss, optimizers, epochs, batch_size, after_epoch=lambda epoch: None):
         """Stochastic gradient descent on loss(x, normal), (M,), where normal holds standard normal draws (M, B, d)."""

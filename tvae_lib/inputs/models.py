@@ -59,7 +59,7 @@ def check_kl(kl, family, default="sample"):
 
 def given(name, value, model, make=real_array):
     """`value` as an array, made by `make`; for a model of PyTorch a tensor may stay one."""
-    return value if model.tensors and hasattr(value, "detach") else make(name, value)
+    return value if getattr(model, "tensors", False) and hasattr(value, "detach") else make(name, value)
 
 
 def _kind(x):
