@@ -13,6 +13,7 @@ import itertools
 import json
 import math
 import numbers
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from tvae_lib import impute
 from tvae_lib.data import load_mnist
 from tvae_lib.inputs import generator, real_array, said, whole
 from tvae_lib.interactive.page_weights import pack, pack_gaussian, pack_grey
-from tvae_lib.latent import Gaussian, StudentT, kl_exact
+from tvae_lib.latent import Apart, Gaussian, StudentT, kl_exact
 from tvae_lib.masks import random_pixels, random_squares
 from tvae_lib.metrics import mse_missing
 from tvae_lib.plots import GREY, colour
@@ -145,6 +146,37 @@ def kl_explorer(mu=1.0, sigma=0.5, df=3.0):
         f"Right: the integrands of their KL, shaded; the areas are {values[0]:.4f} nats (Gaussian) and {values[1]:.4f} nats (t)."
     )
     return LiveFigure("kl", {"mu": mu, "sigma": sigma, "df": df}, figure, alt)
+
+
+def tails_explorer(mu=2.0, sigma=0.5, encoder_df=3.0, prior_df=3.0):
+    """Densities of an encoder and a prior whose tails are set apart, and the KL of the four pairs that they make with Gaussians.
+
+    mu in [0, 6], sigma in [0.05, 2], both df in [2.5, 200], ValueError outside. Returns a LiveFigure.
+    """
+    mu, sigma = _within("mu", mu, 0, 6), _within("sigma", sigma, 0.05, 2)
+    encoder_df, prior_df = _within("encoder_df", encoder_df, 2.5, 200), _within("prior_df", prior_df, 2.5, 200)
+    figure, z, at = Figure(figsize=(8, 3.3), layout="constrained"), np.linspace(-10, 10, 401), np.linspace(0, 6, 121)
+    densities, prices = figure.subplots(1, 2)
+    log_q = StudentT(encoder_df).log_prob((z - mu) / sigma) - np.log(sigma)
+    densities.plot(z, log_q / np.log(10), color=colour("t"), label="encoder q")
+    densities.plot(z, StudentT(prior_df).log_prob(z) / np.log(10), "--", color=GREY, label="prior p")
+    densities.set(title="Densities, logarithm to base 10", xlabel="z", ylim=(-6, 2))
+    values = []
+    for encoder, prior in itertools.product((StudentT(encoder_df), Gaussian()), (StudentT(prior_df), Gaussian())):
+        names = ["Gaussian" if isinstance(family, Gaussian) else "t" for family in (encoder, prior)]
+        price = partial(kl_exact, Apart(encoder, prior))
+        values.append(float(price(np.array(mu), np.array(2 * np.log(sigma)))))
+        label = f"{names[0]} encoder, {names[1]} prior: {values[-1]:.3f}"
+        prices.plot(at, price(at, np.full(at.shape, 2 * np.log(sigma))), color=colour(Apart(encoder, prior)), label=label)
+    prices.set(title="KL against the location μ (nats)", xlabel="μ")
+    _finish(densities, prices)
+    alt = (
+        f"Two panels at mu = {mu:g}, sigma = {sigma:g}. Left: the densities of the encoder, nu = {encoder_df:g}, and the prior, "
+        f"nu = {prior_df:g}, on a logarithmic axis. Right: KL against mu. At mu it is {values[0]:.3f} nats with both tails, "
+        f"{values[1]:.3f} with the encoder's alone, {values[2]:.3f} with the prior's alone and {values[3]:.3f} with neither."
+    )
+    settings = {"mu": mu, "sigma": sigma, "encoder-df": encoder_df, "prior-df": prior_df}
+    return LiveFigure("tails", settings, figure, alt)
 
 
 def sampling_explorer(df=3.0, draws=1000, seed=0):

@@ -53,6 +53,25 @@ function klStudent(mu, sigma, df) {
   return klStudentAndGradient(mu, sigma, df).kl;
 }
 
+// Nodes and weights for an average over a standard density: the double-exponential rule, eps = sinh(pi/2 sinh v) in equal steps.
+function averagingRule(df) {
+  const log = logDensity(df);
+  const nodes = Array.from({ length: 181 }, (_, i) => {
+    const v = (i - 90) / 20;
+    const u = (Math.PI / 2) * Math.sinh(v);
+    return { eps: Math.sinh(u), weight: Math.exp(log(Math.sinh(u))) * Math.cosh(u) * Math.cosh(v) };
+  }).filter(({ weight }) => weight > 0);
+  const total = nodes.reduce((sum, { weight }) => sum + weight, 0);
+  return nodes.map(({ eps, weight }) => ({ eps, weight: weight / total }));
+}
+
+// KL(q || p) of an encoder and a prior of any two df, Infinity for Gaussian. Returns a function of mu and sigma.
+function klApart(encoderDf, priorDf) {
+  const [rule, logQ, logP] = [averagingRule(encoderDf), logDensity(encoderDf), logDensity(priorDf)];
+  const minusEntropy = rule.reduce((sum, { eps, weight }) => sum + weight * logQ(eps), 0);
+  return (mu, sigma) => rule.reduce((sum, { eps, weight }) => sum - weight * logP(mu + sigma * eps), minusEntropy - Math.log(sigma));
+}
+
 // Minus the score: how hard the prior pulls at z.
 function pull(df, z) {
   return df === Infinity ? z : ((df + 1) * z) / (df + z * z);
@@ -154,6 +173,6 @@ function standardDraws(seed, df) {
 
 if (typeof module !== "undefined") {
   module.exports = {
-    logGamma, logDensity, klGaussian, klStudent, klStudentAndGradient, pull, ladder, niceStep, tailTable, generator, studentDraws, standardDraws,
+    logGamma, logDensity, klGaussian, klStudent, klStudentAndGradient, averagingRule, klApart, pull, ladder, niceStep, tailTable, generator, studentDraws, standardDraws,
   };
 }

@@ -1,6 +1,6 @@
 // What the live figures share: a control with label, slider and number box, and a chart drawn as SVG.
 
-const COLOURS = { gaussian: "#0072B2", t: "#D55E00", grey: "#595959" }; // as tvae_lib.plots
+const COLOURS = { gaussian: "#0072B2", t: "#D55E00", grey: "#595959", prior: "#009E73", encoder: "#CC79A7" }; // as tvae_lib.plots
 
 function uniqueId(prefix) {
   let id;

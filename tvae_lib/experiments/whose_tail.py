@@ -1,0 +1,180 @@
+"""What chapter 11 asks of trained models, and two short studies of its own; all goes to results/tails/NAME.json.
+
+    python -m tvae_lib.experiments.whose_tail                 # all; twenty minutes on one core
+    python -m tvae_lib.experiments.whose_tail --only other_priors
+
+What a file has already is not computed again.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from scipy import integrate, optimize, stats
+
+from tvae_lib import checkpoint, outliers, results
+from tvae_lib.data import load_mnist
+from tvae_lib.experiments import driver
+from tvae_lib.experiments.studies import SHORT, sweep
+from tvae_lib.files import write_atomically
+from tvae_lib.latent import Apart, Gaussian, StudentT, kl_exact, prior_of
+from tvae_lib.train import evaluate, fit
+from tvae_lib.vae_numpy import VAE
+
+STUDIES = "", "apart", "exact", "multivariate"
+# The line, with equal steps near 0 and growing ones far out.
+LINE = np.sinh(np.linspace(-7, 7, 701)) / 8
+
+
+def averaged_densities(family, mu, logvar):
+    """The density on LINE of each coordinate, averaged over the clouds of all images: (d, len(LINE))."""
+    density = np.zeros((mu.shape[1], len(LINE)))
+    for start in range(0, len(mu), 50):
+        m, v = (part[start : start + 50, :, None] for part in (mu, logvar))
+        density += np.exp(family.log_prob((LINE - m) * np.exp(-v / 2)) - v / 2).sum(axis=0)
+    return density / len(mu)
+
+
+def distance(density, prior, scale=1.0):
+    """KL of a density on LINE from a standard density, stretched."""
+    log_p = prior.log_prob(LINE / scale) - np.log(scale)
+    return integrate.trapezoid(density * (np.log(np.maximum(density, 1e-300)) - log_p), LINE)
+
+
+def least_distance(density, prior):
+    """The same at the best scale."""
+    found = optimize.minimize_scalar(lambda s: distance(density, prior, np.exp(s)), bounds=(-4, 3), method="bounded")
+    return found.fun
+
+
+def averaged_code(model, test):
+    """Loss of one model, and how far the averaged code is from its prior, from a normal and from a t with nu = 3 at best scale.
+
+    The distances are sums over the coordinates in use, each by itself. (In ten dimensions the averaged density cannot be had: its
+    clouds hardly overlap.) test: (2000, 784), the images on which `test_bound` is measured.
+    """
+    mu, logvar = (part.astype(float) for part in model.encode(test))
+    family, used = model.family, mu.var(axis=0) > 0.01
+    kl, rng = kl_exact(family, mu, logvar), np.random.default_rng(0)
+    costs = [model.reconstruction_and_dz(test, mu + np.exp(logvar / 2) * family.sample(rng, mu.shape))[0] for _ in range(4)]
+    found = {"loss": np.mean(costs) + kl.sum(axis=1).mean(), "kl": kl.sum(axis=1).mean(), "active_units": used.sum()}
+    if kl.shape == mu.shape:  # not the multivariate t
+        density = averaged_densities(family, mu, logvar)[used]
+        found["kl_of_the_dead"] = kl[:, ~used].mean() if not used.all() else None
+        found["to_prior"] = sum(distance(each, prior_of(family)) for each in density)
+        found["to_normal"] = sum(least_distance(each, Gaussian()) for each in density)
+        found["to_t3"] = sum(least_distance(each, StudentT(3)) for each in density)
+    return {name: value if value is None else float(value) for name, value in found.items()}
+
+
+def runs_of_chapter():
+    """A line for every finished run that the chapter speaks of, as jobs: the last validation loss, and `averaged_code`.
+
+    The weights may be shipped, or in results/work, or gone after scoring; then there are the loss and the coordinates in use.
+    """
+    for run in sweep():
+        record, _, waiting = driver.paths(run, results.RESULTS)
+        shipped = results.RESULTS / "weights" / f"{run.name}.safetensors"
+        weights = next((path for path in (shipped, waiting) if path.exists()), None)
+        if run.study.name in STUDIES and run.study.backend == "numpy" and (record.exists() or waiting.exists()):
+            name = {"model": run.model, "seed": run.seed, "study": run.study.name}
+            yield name, lambda run=run, record=record, weights=weights: of_run(run, record, weights)
+
+
+def of_run(run, record, weights):
+    if record.exists():
+        record = results.read_record(record)
+        history, known = record["history"], {metric: value for metric, _, _, value in record["scores"]}
+    else:
+        history, known = checkpoint.read(weights)[2]["history"], {}
+    found = {"valid_loss": history["valid_loss"][-1]}
+    if weights is None:
+        return found | {"active_units": known["active_units"]}
+    return found | averaged_code(checkpoint.load(weights, family=run.family), load_mnist().test[:2000])
+
+
+# ---- two short studies
+
+
+class Standard:
+    """A density of SciPy as a family: sampled, and priced by the draw."""
+
+    def __init__(self, name, scale=1.0):
+        self.name, self.scale = name, scale
+
+    @property
+    def law(self):
+        return getattr(stats, self.name)(scale=self.scale)
+
+    def sample(self, rng, shape):
+        return self.law.rvs(shape, random_state=rng)
+
+    def log_prob(self, z):
+        return self.law.logpdf(z)
+
+    def score(self, z):
+        return -np.sign(z) / self.scale if self.name == "laplace" else -np.tanh(z / (2 * self.scale)) / self.scale
+
+
+def scored(model, seed):
+    """Loss, bound and active coordinates on 1,000 test digits, as the short studies have them."""
+    test = load_mnist().test[:1000]
+    mu = model.encode(test)[0]
+    found = {"loss": evaluate(model, test, np.random.default_rng(seed))[0], "active_units": np.sum(mu.var(axis=0) > 0.01)}
+    found["bound"] = outliers.unusualness(model, test, seed=seed)["bound"].mean()
+    return {name: float(value) for name, value in found.items()}
+
+
+def trained(seed, *stages):
+    """A model that goes through stages (family, epochs, kl), one after the other, on all digits by the short schedule."""
+    mnist, params, done = load_mnist(), None, 0
+    for family, epochs, kl in stages:
+        model = VAE(family, rng=seed, kl=kl)
+        if params is not None:
+            model.params = params
+        options = SHORT | {"epochs": epochs, "seed": seed + 1000 * done, "progress": False}
+        fit(model, mnist.train, mnist.valid, **options)
+        params, done = model.params, done + 1
+    return scored(model, seed)
+
+
+def other_priors():
+    """Laplace and logistic priors under a Gaussian encoder, the KL from one draw: compare with the study "sample"."""
+    for seed in range(3):
+        for name in ("laplace", "logistic"):
+            family = Apart(Gaussian(), Standard(name))
+            yield {"prior": name, "seed": seed}, lambda seed=seed, family=family: trained(seed, (family, 20, "sample"))
+
+
+def prices_first():
+    """A tied t with nu = 3 that for its first epochs pays the prices of a Gaussian prior: compare with the study "exact"."""
+    t, apart = StudentT(3), Apart(StudentT(3), Gaussian())
+    for seed in range(5):
+        yield {"seed": seed}, lambda seed=seed: trained(seed, (apart, 5, "exact"), (t, 15, "exact"))
+
+
+EXPERIMENTS = (runs_of_chapter, prices_first, other_priors)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m tvae_lib.experiments.whose_tail", description=__doc__.partition("\n")[0])
+    parser.add_argument("--results", type=Path, default=results.RESULTS / "tails", help="folder to write to")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of {', '.join(e.__name__ for e in EXPERIMENTS)}")
+    options = parser.parse_args(arguments)
+    for experiment in EXPERIMENTS:
+        if options.only and experiment.__name__ not in options.only:
+            continue
+        path = options.results / f"{experiment.__name__}.json"
+        known = json.loads(path.read_bytes())["models"] if path.exists() else []
+        for name, job in experiment():
+            if any(name.items() <= entry.items() for entry in known):
+                continue
+            known.append(name | job())
+            content = {"provenance": driver.provenance(), "models": known}
+            write_atomically(path, json.dumps(content, separators=(",", ":")).encode())
+            print(experiment.__name__, known[-1], flush=True)
+
+
+if __name__ == "__main__":
+    main()
