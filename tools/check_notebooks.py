@@ -19,7 +19,7 @@ MAX_BYTES = 300_000
 FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 MAX_LINES = {"cell": 25, "median": 10, "chapter": 200}
 # Chapters that are still to be shortened.
-LONG = {"08_degrees_of_freedom", "09_outliers"}
+LONG = {"09_outliers"}
 # A folder of somebody's machine: /home/..., C:\Users\..., but not a web address or a path like results/tmp/.
 MACHINE_PATH = re.compile(r"(?<![\w.:/~-])(?:/(?:home|Users|root|tmp|work|opt|mnt|var|content)/\w|[A-Z]:\\\w)")
 
