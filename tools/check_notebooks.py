@@ -18,8 +18,6 @@ MARK = "# NBVAL_CHECK_OUTPUT"
 MAX_BYTES = 300_000
 FOLDED = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 MAX_LINES = {"cell": 25, "median": 10, "chapter": 200}
-# Chapters that are still to be shortened.
-LONG = {"09_outliers"}
 # A folder of somebody's machine: /home/..., C:\Users\..., but not a web address or a path like results/tmp/.
 MACHINE_PATH = re.compile(r"(?<![\w.:/~-])(?:/(?:home|Users|root|tmp|work|opt|mnt|var|content)/\w|[A-Z]:\\\w)")
 
@@ -88,7 +86,7 @@ def problems(path):
     found += [f"cells {number} and {number + 1} are both code: say between them what was seen" for number in touching]
     changed = ", ".join(map(str, fold(json.loads(json.dumps(cells)))))
     found += [f"cells not folded in JupyterLab as they are in the book: {changed}; --fix mends that"] if changed else []
-    if path.parent.name == "book" and path.stem not in LONG:
+    if path.parent.name == "book":
         found += length_problems(cells)
     return found
 

@@ -8,7 +8,7 @@ coordinate the likelihood of any model is an integral over a line, so models can
 import numpy as np
 from scipy.special import expit, logsumexp
 
-from tvae_lib.inputs import check_family, check_images, check_rng, finite, floating, whole
+from tvae_lib.inputs import check_family, check_images, check_mask, check_rng, finite, floating, whole
 
 QUESTIONS = 50
 SLOPE = 1.5
@@ -46,11 +46,31 @@ def log_likelihood_and_mean(family, logits, x):
     family: prior of z; logits: the decoder's output at GRID, shape (4001, 50), at most 1e15 in size. ValueError unless the shapes
     fit and answers lie in [0, 1].
     """
+    log_evidence, posterior = _evidence_and_posterior(family, logits, x)
+    return log_evidence, posterior @ GRID
+
+
+def log_loss_of_missing(family, logits, x, missing):
+    """How badly the missing ones of the answers x (n, 50) are guessed from the others: (n,), in nats per missing answer.
+
+    The mean of -log P(answer | the person's observed answers), the integral over abilities by the trapezoidal rule on GRID;
+    missing: bool (n, 50), True = missing, at least one for each person. The rest is as in `log_likelihood_and_mean`.
+    """
+    _, posterior = _evidence_and_posterior(family, logits, x, missing)
+    if not missing.any(axis=1).all():
+        raise ValueError("missing must leave at least one answer out of each row")
+    yes, no = (posterior @ expit(sign * np.asarray(logits, float)) for sign in (1, -1))  # both, as 1 - yes may round to 0
+    return -np.where(missing, x * np.log(yes) + (1 - x) * np.log(no), 0).sum(axis=1) / missing.sum(axis=1)
+
+
+def _evidence_and_posterior(family, logits, x, missing=None):
+    """log p(observed answers), (n,), and the posterior's mass at each point of GRID, (n, 4001)."""
     check_family(family)
     logits, x = finite("logits", logits, 1e15).astype(float), floating("x", x)
     if logits.shape != (len(GRID), QUESTIONS):
         raise ValueError(f"logits must have shape {(len(GRID), QUESTIONS)}, got {logits.shape}")
     check_images(x, QUESTIONS)
-    log_joint = x @ logits.T - np.logaddexp(0, logits).sum(axis=1) + family.log_prob(GRID) + LOG_SPACING
+    seen = np.ones(x.shape) if missing is None else (~check_mask(missing, x.shape)).astype(float)
+    log_joint = (seen * x) @ logits.T - seen @ np.logaddexp(0, logits).T + family.log_prob(GRID) + LOG_SPACING
     log_evidence = logsumexp(log_joint, axis=1)
-    return log_evidence, np.exp(log_joint - log_evidence[:, None]) @ GRID
+    return log_evidence, np.exp(log_joint - log_evidence[:, None])

@@ -116,3 +116,21 @@ def test_models_of_one_seed_start_alike_and_a_short_run_learns():
     found = tails.learned_df("cpu", data, (6, 5, 2), {"epochs": 2, "batch_size": 10, "lr": 0.01}, (3.0, 21.0), (3, 7))
     assert [entry["path"][0] for entry in found] == [3.0] * 2 + [21.0] * 2 + [3.0] * 2 + [21.0] * 2
     assert all(len(entry["path"]) == 3 and np.isfinite(entry["path"]).all() for entry in found)
+
+
+def test_models_learn_to_fill_in_missing_answers():
+    found = tails.half_missing("cpu", seeds=[3, 4], until=(1, 30), people=(1500, 300))
+    losses = {(entry["model"], entry["epochs"], entry["seed"]): entry["log_loss"] for entry in found}
+    for seed in (3, 4):
+        truth = losses["truth", None, seed]
+        assert truth < losses["conditional", None, seed] and truth < losses["knn100", None, seed]
+        for model in ("gaussian", "t3", "t21"):
+            assert truth < losses[model, 30, seed] < losses[model, 1, seed] - 0.02
+    assert len(losses) == len(found) == 2 * 9
+
+
+def test_log_loss_without_a_network():
+    x, missing = np.array([[1.0, 0.0, 1.0]]), np.array([[True, True, False]])
+    fill_in = lambda train, x, missing: np.array([[0.25, 1.0, 0.0]])
+    expected = -(np.log(0.25) + np.log(0.1)) / 2  # 1.0 is cut to 0.9, and the third answer was seen
+    assert tails.log_loss_without_a_network(fill_in, None, x, missing, limit=0.1) == pytest.approx(expected)

@@ -100,6 +100,18 @@ def score_answers(model, abilities, n, seed):
     return _floats([(metric, "", "", value) for metric, value in rows])
 
 
+def score_missing_answers(losses, abilities, n, seed):
+    """How well half of the answers are guessed from the other half, for the n new people of `score_answers`, as rows.
+
+    losses(x, missing): the log loss of each person, (n,), as `synthetic.log_loss_of_missing` gives it. "log_loss": its mean over
+    people, in nats per missing answer; "log_loss_far": over the 5 % of people with the most unusual abilities.
+    """
+    x, z = synthetic.questionnaire(abilities, n, np.random.default_rng((seed, 33)))
+    found = losses(x, np.random.default_rng((seed, 34)).random(x.shape) < 0.5)
+    far = np.abs(z) >= np.quantile(np.abs(z), 0.95)
+    return _floats([("log_loss", "", "", np.mean(found)), ("log_loss_far", "", "", np.mean(found[far]))])
+
+
 def score_digits(run, model, mnist):
     """`score` on the run's test images, and `score_outliers` on up to 2,000 of them."""
     test = mnist.test[: run.study.test_images]

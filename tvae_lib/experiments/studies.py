@@ -223,7 +223,7 @@ STUDIES = [
     ),
     foreign(1, five("gaussian", "t21")),
     foreign(5, five("gaussian", "t21")),
-    foreign(10, five("gaussian", "t3", "t21")),
+    foreign(10, five("gaussian", "t3", "t21", "gaussian_t3")),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The short experiments of chapter 11 that need losses of their own: t3VAE, a learned nu, training by beta-divergence.
+"""Short experiments beside the studies: t3VAE and a learned nu (chapter 11), beta-divergence and missing answers (chapter 09).
 
     python -m tvae_lib.experiments.tails                  # all of them; hours on one core
     python -m tvae_lib.experiments.tails --device cuda    # minutes on a GPU
@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import time
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,12 +21,14 @@ import torch.nn.functional as F
 from scipy import stats
 from scipy.special import gammaln
 
-from tvae_lib import synthetic
+from tvae_lib import baselines, synthetic
 from tvae_lib.data import load_fashion_test, load_mnist
-from tvae_lib.experiments.stacked import forward
+from tvae_lib.experiments.scoring import score_missing_answers
+from tvae_lib.experiments.stacked import exact_kl, forward
+from tvae_lib.experiments.studies import ANSWERS
 from tvae_lib.files import write_atomically
-from tvae_lib.latent import StudentT
-from tvae_lib.results import RESULTS, test_masks
+from tvae_lib.latent import Gaussian, StudentT
+from tvae_lib.results import RESULTS, model_of, test_masks
 
 SIZES = (784, 400, 128, 10)
 
@@ -273,6 +276,63 @@ def df_on_answers(device, epochs=240, seeds=range(5), people=10_000):
     return learned_df(device, data, (synthetic.QUESTIONS, 32, 1), schedule, (2.5, 5.0, 21.0, 100.0), seeds)
 
 
+# Half of the answers missing -----------------------------------------------------------------------------------------
+
+
+def half_missing(device, seeds=range(10), until=(60, 240), people=(10_000, 2000)):
+    """Half of the answers of heavy-tailed people are missing; they are filled in by models of chapter 09's questionnaire.
+
+    Models: Gaussian, t3 and t21, the KL exact, asked after so many epochs for the exact mean over their posterior; beside them
+    the truth and two fill-ins without a network. people: how many answer, to train on and to be filled in.
+    """
+    truth, families = StudentT(3), [Gaussian(), StudentT(3), StudentT(21)]
+    train = [synthetic.questionnaire(truth, people[0], np.random.default_rng((s, 32)))[0] for s in seeds]
+    networks = Networks((synthetic.QUESTIONS, 32, 1), [s for _ in families for s in seeds], np.stack(train), device)
+    kl, found = [exact_kl(family, device) for family in families], []
+
+    def score(name, epochs, losses):
+        for seed, each in zip(seeds, losses, strict=True):
+            rows = score_missing_answers(each, truth, people[1], seed)
+            found.append({"model": name, "epochs": epochs, "seed": seed, **{metric: value for metric, _, _, value in rows}})
+
+    def as_noise(family, normal):
+        df = getattr(family, "df", None)
+        return normal if df is None else normal * torch.rsqrt(chi_square(torch.tensor(df), normal.shape).to(device) / df)
+
+    def loss(x, normal):
+        mu, logvar = networks.encode(x)
+        eps = torch.cat([as_noise(f, part) for f, part in zip(families, normal.split(len(seeds)), strict=True)])
+        codes = zip(kl, *(part.double().split(len(seeds)) for part in (mu, logvar)), strict=True)
+        cost = bernoulli_cost(networks.decode(mu + torch.exp(0.5 * logvar) * eps), x)
+        return cost.mean(-1) + torch.cat([each(*code) for each, *code in codes]).mean(-1)
+
+    @torch.no_grad()
+    def after_epoch(epoch):
+        if epoch + 1 in until:
+            grid = torch.tensor(synthetic.GRID[:, None], dtype=torch.float32, device=device)
+            logits = networks.decode(grid.expand(len(networks.seeds), -1, -1)).cpu().numpy()
+            for family, group in zip(families, np.split(logits, len(families)), strict=True):
+                score(model_of(family), epoch + 1, [partial(synthetic.log_loss_of_missing, family, one) for one in group])
+
+    optimizer = torch.optim.SGD(networks.params.values(), ANSWERS["lr"])
+    networks.train(loss, [optimizer], max(until), ANSWERS["batch_size"], after_epoch)
+    score("truth", None, [partial(synthetic.log_loss_of_missing, truth, synthetic.true_logits(synthetic.GRID))] * len(seeds))
+    for name, fill_in in ("conditional", baselines.conditional_mean), ("knn100", partial(baselines.nearest_neighbours, k=100)):
+        score(name, None, [partial(log_loss_without_a_network, fill_in, one) for one in train])
+    return found
+
+
+def log_loss_without_a_network(fill_in, train, x, missing, limit=0.003):
+    """Log loss of missing answers as `synthetic.log_loss_of_missing`, of a function of `baselines`.
+
+    It knows no probabilities: its answers are cut to `limit` and 1 - limit. (This limit and 100 neighbours did best, or nearly
+    so, on validation people.)
+    """
+    yes = np.clip(fill_in(train, x, missing), limit, 1 - limit)
+    costs = -(x * np.log(yes) + (1 - x) * np.log1p(-yes))
+    return np.where(missing, costs, 0).sum(axis=1) / missing.sum(axis=1)
+
+
 # Training by beta-divergence on contaminated images ------------------------------------------------------------------
 
 
@@ -336,7 +396,7 @@ def robust_on_foreign(device, epochs=20, seeds=range(5), images=None, share=0.1)
     return found
 
 
-EXPERIMENTS = (t3_on_digits, t3_in_one_dimension, df_on_answers, df_on_digits, robust_on_foreign)
+EXPERIMENTS = (t3_on_digits, t3_in_one_dimension, df_on_answers, df_on_digits, half_missing, robust_on_foreign)
 
 
 def main(arguments=None):

@@ -18,6 +18,7 @@ TITLES = {
     "zero": "zeros",
     "mean": "mean digit",
     "knn10": "nearest neighbours",
+    "knn100": "nearest neighbours",
     "conditional": "conditional mean",
     "blur0.5": "blur",
     "blur0.8": "blur",
