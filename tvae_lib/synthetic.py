@@ -6,7 +6,7 @@ coordinate the likelihood of any model is an integral over a line, so models can
 """
 
 import numpy as np
-from scipy.special import expit, logsumexp
+from scipy.special import expit, logsumexp, xlogy
 
 from tvae_lib.inputs import check_family, check_images, check_mask, check_rng, finite, floating, whole
 
@@ -57,10 +57,11 @@ def log_loss_of_missing(family, logits, x, missing):
     missing: bool (n, 50), True = missing, at least one for each person. The rest is as in `log_likelihood_and_mean`.
     """
     _, posterior = _evidence_and_posterior(family, logits, x, missing)
+    x, missing = np.asarray(x, float), np.asarray(missing)
     if not missing.any(axis=1).all():
         raise ValueError("missing must leave at least one answer out of each row")
     yes, no = (posterior @ expit(sign * np.asarray(logits, float)) for sign in (1, -1))  # both, as 1 - yes may round to 0
-    return -np.where(missing, x * np.log(yes) + (1 - x) * np.log(no), 0).sum(axis=1) / missing.sum(axis=1)
+    return -np.where(missing, xlogy(x, yes) + xlogy(1 - x, no), 0).sum(axis=1) / missing.sum(axis=1)
 
 
 def _evidence_and_posterior(family, logits, x, missing=None):

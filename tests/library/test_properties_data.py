@@ -235,6 +235,8 @@ def test_questionnaire_of_anything(value, other):
     good = synthetic.true_logits(synthetic.GRID)
     for arguments in ((StudentT(3), good, value), (StudentT(3), other, np.ones((2, 50))), (value, good, np.ones((2, 50)))):
         obeys(synthetic.log_likelihood_and_mean, *arguments)
+        obeys(synthetic.log_loss_of_missing, *arguments, np.ones((2, 50), bool))
+    obeys(synthetic.log_loss_of_missing, StudentT(3), good, np.ones((2, 50)), value)
 
 
 # Figures and answer checks
