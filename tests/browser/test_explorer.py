@@ -84,10 +84,10 @@ def test_kl_in_words(quiet_page, tmp_path):
 
 
 def sampling_numbers(browser):
-    """n, Z, V, T of the last draw, and the three shares beyond 3 in per cent."""
+    """n, Z, V, ε of the last draw, and the three shares beyond 3 in per cent."""
     next_frame(browser)
     recipe = browser.find_element("class name", "tvae-sentence").text.replace("\u2212", "-")
-    numbers = re.fullmatch(r"Draw (\d+): Z = (\S+), V = (\S+), T = Z / √\(V / \S+\) = (\S+)", recipe).groups()
+    numbers = re.fullmatch(r"Draw (\d+): Z = (\S+), V = (\S+), ε = Z / √\(V / \S+\) = (\S+)", recipe).groups()
     shares = [browser.find_element("css selector", f'[data-value="{name}"]').text for name in ("draws", "t", "gaussian")]
     return [float(number) for number in (*numbers, *shares)]
 

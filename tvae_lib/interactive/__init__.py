@@ -180,7 +180,7 @@ def tails_explorer(mu=2.0, sigma=0.5, encoder_df=3.0, prior_df=3.0):
 
 
 def sampling_explorer(df=3.0, draws=1000, seed=0):
-    """Draws of t built one by one, T = Z / sqrt(V / df): histogram, QQ plot and share beyond +-3, with a slider for df.
+    """Draws of t built one by one, eps = Z / sqrt(V / df): histogram, QQ plot and share beyond +-3, with a slider for df.
 
     df in [1, 50]; draws: how many are there at the start, 1 to 20000; seed: integer from 0 to 2**32 - 1, for the generator in the
     page. The still picture shows other draws of the same kind. Returns a LiveFigure. ValueError outside these ranges.
@@ -202,13 +202,13 @@ def sampling_explorer(df=3.0, draws=1000, seed=0):
         style = "--" if name == "Gaussian" else "-"
         histogram.plot(z, np.exp(family.log_prob(z)), style, color=colour(name), label=name)
         quantiles.plot(ppf(p), t[(p * draws).astype(int)], "o", markersize=3, color=colour(name), label=f"against {name}")
-    histogram.set(title="Histogram against the densities", xlabel="T", xlim=(-8, 8))
+    histogram.set(title="Histogram against the densities", xlabel="ε", xlim=(-8, 8))
     quantiles.set(title="Quantiles, draws against theory", xlabel="quantile of the density")
     _finish(histogram, quantiles)
     quantiles.set(xlim=(-half, half), ylim=(-half, half))
     alt = (
-        f"Two panels for {draws} draws of T = Z / sqrt(V / nu), nu = {df:g}. Left: their histogram and the densities of t and of "
-        "the Gaussian. Right: their quantiles follow the diagonal against t and leave it in the tails against the Gaussian."
+        f"Two panels for {draws} draws of epsilon = Z / sqrt(V / nu), nu = {df:g}. Left: their histogram and the densities of t "
+        "and the Gaussian. Right: their quantiles follow the diagonal against t and leave it in the tails against the Gaussian."
     )
     return LiveFigure("sampling", {"df": df, "draws": int(draws), "seed": int(seed)}, figure, alt)
 

@@ -71,7 +71,7 @@ start("sampling", (root) => {
       ...size,
       x: [-8, 8],
       y: [0, Math.max(0.5, Math.ceil(10 * Math.max(...bars.map(([, height]) => height)) + 0.5) / 10)],
-      xLabel: "T (black: the last draw)",
+      xLabel: "ε (black: the last draw)",
       curves: [
         { points: bars, colour: COLOURS.grey, fill: 0.3, width: 1 },
         { points: curve(logs.gaussian), colour: COLOURS.gaussian, dash: "5 4", width: 1.8 },
@@ -83,7 +83,7 @@ start("sampling", (root) => {
         { text: "t", colour: COLOURS.t },
         { text: "Gaussian", colour: COLOURS.gaussian, dash: "5 4" },
       ],
-      label: `Histogram of ${n} draws of T from -8 to 8, with the density of t for nu = ${df} and of the Gaussian.`,
+      label: `Histogram of ${n} draws of epsilon from -8 to 8, with the density of t for nu = ${df} and of the Gaussian.`,
     });
 
     const points = Math.min(n, 99);
@@ -121,7 +121,7 @@ start("sampling", (root) => {
       gaussian: percent(2 * tables.gaussian.above(3)),
     };
     recipe.textContent =
-      `Draw ${n}: Z = ${minus(last.z.toFixed(3))}, V = ${last.v.toFixed(3)}, T = Z / √(V / ${df}) = ${minus(last.t.toFixed(3))}`;
+      `Draw ${n}: Z = ${minus(last.z.toFixed(3))}, V = ${last.v.toFixed(3)}, ε = Z / √(V / ${df}) = ${minus(last.t.toFixed(3))}`;
     const names = { draws: `${n} draws`, t: `t, ν = ${df}`, gaussian: "Gaussian" };
     const box = ([name, share]) => [COLOURS[name] ?? COLOURS.grey, `beyond ±3, ${names[name]} <span><b data-value="${name}">${share}</b> %</span>`];
     values.innerHTML = valueBoxes(Object.entries(shares).map(box));
