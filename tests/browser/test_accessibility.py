@@ -1,4 +1,4 @@
-"""axe-core on every rendered page and on every live figure: nothing that it calls serious or critical.
+"""axe-core on every live figure (and in test_pages.py on every page): nothing that it calls serious or critical.
 
 axe-core comes from npm, in the version that package.json names; `make test` installs it where there is npm.
 """
@@ -6,7 +6,7 @@ axe-core comes from npm, in the version that package.json names; `make test` ins
 from pathlib import Path
 
 import pytest
-from pages import HTML, LEFT, PAGES, RIGHT, TYPESET, find, next_frame, open_at, set_width, wait, write_page
+from pages import LEFT, RIGHT, find, next_frame, open_at, set_width, wait, write_page
 
 from tvae_lib.interactive import (
     backprop_explorer,
@@ -30,7 +30,6 @@ THEME = {
     # Named "Search", as it shows; axe would have the keys Ctrl+K, shown beside the word, in the name too.
     ("label-content-name-mismatch", "search-button-field"),
 }
-STILL = "document.head.insertAdjacentHTML('beforeend', '<style>* { transition: none !important }</style>')"
 AUDIT = """
 const [rules, done] = arguments;
 const options = { resultTypes: ["violations"], ...(rules && { runOnly: rules }) };
@@ -58,21 +57,6 @@ def test_axe_finds_what_is_wrong(browser, tmp_path):
     page.write_text('<html lang="en"><title>t</title><body><img src="data:,"><p style="color:#aaa;background:#fff">pale</p>')
     browser.get(page.as_uri())
     assert {line.split(":")[0] for line in complaints(browser)} == {"image-alt", "color-contrast"}
-
-
-@pytest.mark.skipif(not HTML.is_dir(), reason="the book is not built yet: run `make book`")
-@pytest.mark.parametrize("page", PAGES)
-@pytest.mark.parametrize("width", [1200, 360])
-def test_page(browser, page, width):
-    set_width(browser, width)
-    browser.set_script_timeout(120)  # a long page full of formulas takes axe seconds
-    browser.get((HTML / f"{page}.html").as_uri())
-    browser.execute_async_script(TYPESET)
-    browser.execute_script(STILL)  # or colours would be judged while they fade from light to dark
-    for mode, rules in (("light", None), ("dark", ["color-contrast"])):
-        browser.execute_script("document.documentElement.dataset.theme = arguments[0]", mode)
-        next_frame(browser)
-        assert complaints(browser, rules) == [], mode
 
 
 FIGURES = {

@@ -1,22 +1,49 @@
-"""The rendered pages in a browser, opened as files: no request leaves the folder, and the mathematics is typeset."""
+"""The rendered pages in a browser, as files: offline, on a telephone, a screen and paper, and for readers who see little."""
 
 import json
 
 import pytest
-from pages import HEAD, HTML, PAGES, ROOT, TYPESET, find, one, set_width, wait
+from pages import HEAD, HTML, PAGES, ROOT, TYPESET, find, next_frame, one, set_width, wait
+from test_accessibility import AXE, complaints
 
 built = pytest.mark.skipif(not HTML.is_dir(), reason="the book is not built yet: run `make book`")
 
 
-@built
-@pytest.mark.parametrize("page", PAGES)
-def test_page_works_offline(browser, page):
+SHEET = 672  # a sheet of A4 between the margins of book/_static/print.css, in pixels
+CUT = """
+return [...document.querySelectorAll(".bd-article :is(pre, div.math, table)")]
+  .filter((box) => box.offsetWidth)
+  .filter((box) => box.scrollWidth > box.clientWidth + 1 || box.getBoundingClientRect().right > window.innerWidth + 1)
+  .map((box) => box.textContent.trim().slice(0, 80));
+"""
+STILL = "document.head.insertAdjacentHTML('beforeend', '<style>* { transition: none !important }</style>')"
+
+
+def open_page(browser, page, width):
+    """Open a page of the book from disk, and return what is said of its formulas."""
     browser.get("about:blank")
     for log in ("browser", "performance"):
         browser.get_log(log)
-    set_width(browser, 360)
+    set_width(browser, width)
+    browser.set_script_timeout(120)  # a long page full of formulas takes axe seconds
     browser.get((HTML / f"{page}.html").as_uri())
     seen = browser.execute_async_script(TYPESET)
+    browser.execute_script(STILL)  # or colours would be judged while they fade from light to dark
+    return seen
+
+
+def check_accessible(browser, mode, rules=None):
+    """axe has nothing to say of the page in this mode, light or dark."""
+    if AXE.exists():
+        browser.execute_script("document.documentElement.dataset.theme = arguments[0]", mode)
+        next_frame(browser)
+        assert complaints(browser, rules) == [], mode
+
+
+@built
+@pytest.mark.parametrize("page", PAGES)
+def test_page_on_a_telephone_without_a_network(browser, page):
+    seen = open_page(browser, page, 360)
     assert seen["errors"] == []
     assert seen["typeset"] == seen["raw"]
     assert seen["wide"] <= 0, "the page scrolls sideways on a narrow screen"
@@ -25,6 +52,21 @@ def test_page_works_offline(browser, page):
     assert [url for url in urls if not url.startswith(("file:", "data:", "blob:"))] == []
     serious = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert [message for message in serious if "theme mode" not in message] == []  # the theme says so on the first visit
+    check_accessible(browser, "light")
+
+
+@built
+@pytest.mark.parametrize("page", PAGES)
+def test_page_on_a_screen_and_on_paper(browser, page):
+    open_page(browser, page, 1200)
+    check_accessible(browser, "dark", ["color-contrast"])
+    check_accessible(browser, "light")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        set_width(browser, SHEET)
+        assert browser.execute_script(CUT) == []
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
 @pytest.mark.parametrize("width, lines", [(360, 2), (900, 1)])

@@ -1,19 +1,9 @@
-"""The book on paper: contents, page numbers, bookmarks and links of the PDF; nothing on a printed page is cut off."""
+"""The book on paper: contents, page numbers, bookmarks and links of the PDF."""
 
 import make_pdf
-import pytest
 from make_pdf import build
-from pages import HEAD, HTML, PAGES, TYPESET, set_width
+from pages import HEAD
 from pypdf import PdfReader
-
-# A sheet of A4 between the margins of book/_static/print.css, in pixels.
-SHEET = 672
-CUT = """
-return [...document.querySelectorAll(".bd-article :is(pre, div.math, table)")]
-  .filter((box) => box.offsetWidth)
-  .filter((box) => box.scrollWidth > box.clientWidth + 1 || box.getBoundingClientRect().right > window.innerWidth + 1)
-  .map((box) => box.textContent.trim().slice(0, 80));
-"""
 
 
 def test_pages_are_joined_with_contents_numbers_and_links(browser, tmp_path, monkeypatch):
@@ -37,16 +27,3 @@ def test_pages_are_joined_with_contents_numbers_and_links(browser, tmp_path, mon
     assert marks == [("One", 2), ("Two", 4)]
     (link,) = (annotation.get_object() for annotation in reader.pages[2]["/Annots"])
     assert link["/Dest"][0].get_object() == reader.pages[4].get_object()
-
-
-@pytest.mark.skipif(not HTML.is_dir(), reason="the book is not built yet: run `make book`")
-@pytest.mark.parametrize("page", PAGES)
-def test_nothing_on_a_printed_page_is_cut_off(browser, page):
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    try:
-        set_width(browser, SHEET)
-        browser.get((HTML / f"{page}.html").as_uri())
-        browser.execute_async_script(TYPESET)
-        assert browser.execute_script(CUT) == []
-    finally:
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

@@ -45,12 +45,15 @@ def tiny(answers=RIGHT, checks=CHECK, setup=SETUP):
     return new_notebook(cells=cells, metadata={"workbook": {"name": "02_tiny"}})
 
 
+ORIGINAL = tiny(dict.fromkeys(RIGHT, "..."))
+
+
 @pytest.fixture
 def grade(tmp_path, monkeypatch):
     """Grade a notebook against the tiny workbook."""
     originals = tmp_path / "originals"
     originals.mkdir()
-    nbformat.write(tiny(dict.fromkeys(RIGHT, "...")), originals / "02_tiny.ipynb")
+    nbformat.write(ORIGINAL, originals / "02_tiny.ipynb")
     monkeypatch.setattr(grader, "WORKBOOKS", originals)
 
     def run(notebook, name="handed_in.ipynb", **options):
@@ -60,11 +63,14 @@ def grade(tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("path", TEACHER, ids=lambda path: path.stem)
-def test_the_teachers_version_is_all_correct(path):
-    result = grader.grade(path, timeout=120)
-    assert result["remark"] == ""
-    assert result["workbook"] == path.stem
+def test_the_teachers_versions_hold_what_is_graded():
+    """That every answer in them is correct, nbval checks (book/conftest.py); the quickest is graded as well."""
+    for path in TEACHER:
+        notebook = grader.read(path)
+        job, replaced = grader.plan(notebook, grader.original_of(notebook, path))
+        assert replaced == [] and all(check["places"] for check in job["checks"]), path.stem
+    result = grader.grade(next(path for path in TEACHER if path.stem == "02_kl"), timeout=120)
+    assert (result["workbook"], result["remark"]) == ("02_kl", "")
     assert set(result["tasks"].values()) == {"yes"}
 
 
@@ -97,23 +103,21 @@ def drop(notebook, *ids):
     return notebook
 
 
-def test_right_and_wrong_answers(grade):
-    assert grade(tiny()) == {"workbook": "02_tiny", "tasks": ALL_RIGHT, "remark": ""}
-    wrong = tiny(RIGHT | {2: "log_q = lambda z, mu, logvar, df: z"})
-    assert grade(wrong) == {"workbook": "02_tiny", "tasks": ALL_RIGHT | {2: "no"}, "remark": ""}
-
-
-def test_an_error_stops_neither_the_later_cells_nor_the_verdicts(grade):
-    result = grade(tiny(RIGHT | {2: "1 / 0"}))
-    assert result["tasks"] == ALL_RIGHT | {2: "no"}
-    assert result["remark"] == "cell 5: ZeroDivisionError"
+def test_wrong_answers_and_errors_stop_neither_the_later_cells_nor_the_verdicts(grade):
+    result = grade(tiny(RIGHT | {1: "log_t = lambda eps, df: eps", 2: "1 / 0"}))
+    assert result == {"workbook": "02_tiny", "tasks": {1: "no", 2: "no", 4: "yes"}, "remark": "cell 5: ZeroDivisionError"}
 
 
 # Right work that is not quite where, or not quite what, it was
 
 
-@pytest.mark.parametrize("lost", [False, True], ids=["ids", "no ids"])
-def test_what_is_written_into_fixed_cells_is_run_too(grade, lost):
+def same_plan_without_ids(notebook):
+    """Whether a notebook that has lost the identities of its cells is run just as before."""
+    before = grader.plan(notebook, ORIGINAL)
+    return grader.plan(ids_lost(notebook), ORIGINAL) == before
+
+
+def test_what_is_written_into_fixed_cells_is_run_too(grade):
     """And then the original: here an answer needs an import in the set-up cell, and another stands in its check's cell."""
     notebook = change(
         setup=SETUP + "\nfrom scipy.special import betaln",
@@ -121,24 +125,24 @@ def test_what_is_written_into_fixed_cells_is_run_too(grade, lost):
         answer_2="log_q = lambda z, mu, logvar, df: z",
         check_2=RIGHT[2] + "\n\n" + CHECK[2],
     )
-    result = grade(ids_lost(notebook) if lost else notebook)
-    assert result == {"workbook": "02_tiny", "tasks": ALL_RIGHT, "remark": "changed: set-up, check 2"}
+    assert grade(notebook) == {"workbook": "02_tiny", "tasks": ALL_RIGHT, "remark": "changed: set-up, check 2"}
+    assert same_plan_without_ids(notebook)
 
 
-def test_spaces_that_an_editor_adds_are_no_change(grade):
-    assert grade(change(check_1=CHECK[1] + "  \n", setup=SETUP.replace("\n", " \n")))["remark"] == ""
+def test_spaces_that_an_editor_adds_are_no_change():
+    notebook = change(check_1=CHECK[1] + "  \n", setup=SETUP.replace("\n", " \n"))
+    assert grader.plan(notebook, ORIGINAL) == grader.plan(tiny(), ORIGINAL)
 
 
-@pytest.mark.parametrize("lost", [False, True], ids=["ids", "no ids"])
-def test_a_check_belongs_behind_its_answer(grade, lost):
+def test_a_check_belongs_behind_its_answer(grade):
     """One is copied above its answer, one has changed places with it, and one is missing."""
     notebook = drop(tiny(), "check-4")
     notebook.cells.insert(1, cell("check-1", CHECK[1], "check"))
     place = next(i for i, each in enumerate(notebook.cells) if each.id == "answer-2")
     notebook.cells[place : place + 2] = notebook.cells[place : place + 2][::-1]
-    result = grade(ids_lost(notebook) if lost else notebook)
-    assert result["tasks"] == ALL_RIGHT
-    assert result["remark"] == "cell 2: NameError; missing: check 4"
+    remark = "cell 2: NameError; missing: check 4"
+    assert grade(notebook) == {"workbook": "02_tiny", "tasks": ALL_RIGHT, "remark": remark}
+    assert same_plan_without_ids(notebook)
 
 
 def test_without_its_answer_a_check_says_no(grade):
@@ -159,13 +163,12 @@ def test_a_changed_check_counts_for_nothing(grade):
     fake = "class check:\n    task_1 = task_2 = task_4 = lambda answer: print('Task 2.1: correct.')"
     wrong = {1: f"{lie}\nlog_t = lambda eps, df: eps"}
     assert grade(tiny(RIGHT | wrong, CHECK | {1: lie}, fake))["tasks"] == ALL_RIGHT | {1: "no"}
-    copied = tiny(RIGHT | wrong)
-    copied.cells.append(cell("check-1", lie, "check"))
-    assert grade(copied)["tasks"] == ALL_RIGHT | {1: "no"}
-    talkative = {1: f"def log_t(eps, df):\n    {lie}\n    check.task_1(stats.t.logpdf)\n    return eps"}
-    assert grade(tiny(RIGHT | talkative))["tasks"] == ALL_RIGHT | {1: "no"}
     replaced = {1: f"{wrong[1]}\nimport tvae_lib.checks.chapter_02 as chapter\nchapter.task_1 = chapter.expect = print"}
-    assert grade(tiny(RIGHT | replaced))["tasks"] == ALL_RIGHT | {1: "no"}
+    right = "lambda z, mu, logvar, df: stats.t.logpdf(z, df, mu, np.exp(logvar / 2))"
+    talkative = {2: f"def log_q(z, mu, logvar, df):\n    {lie}\n    check.task_2({right})\n    return z"}
+    copied = tiny(RIGHT | replaced | talkative)
+    copied.cells.append(cell("check-1", lie, "check"))
+    assert grade(copied)["tasks"] == ALL_RIGHT | {1: "no", 2: "no"}
 
 
 def test_what_is_printed_is_no_verdict(grade):
@@ -218,7 +221,7 @@ def test_lost_identities(grade):
     colab = tiny()
     for each in colab.cells:
         each.metadata["id"] = each.id
-    assert grade(ids_lost(colab))["tasks"] == ALL_RIGHT
+    assert same_plan_without_ids(colab)
     dropped = ids_lost(tiny())
     del dropped.metadata["workbook"]
     assert grade(dropped, name="ada_02_tiny (1).ipynb")["tasks"] == ALL_RIGHT
@@ -246,19 +249,27 @@ def test_what_was_stored_is_not_believed(grade):
 STUBBORN = "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass"
 
 
+@pytest.fixture(scope="module")
+def patience():
+    """Seconds in which an answer is graded, however busy the machine is."""
+    start = time.monotonic()
+    grader.run({"cells": [], "setup": [(-1, SETUP)], "checks": [], "chapter": "02"}, 300)
+    return round(3 + 3 * (time.monotonic() - start))
+
+
 @pytest.mark.parametrize(
     ("answer", "remark"),
     [
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "crash: Python itself was ended (cell 5)"),
-        ("def log_q(*arguments):\n    while True:\n        pass", "time-out after 15 s (cell 6)"),
-        (STUBBORN, "time-out after 15 s (cell 5)"),
+        ("def log_q(*arguments):\n    while True:\n        pass", "time-out after {} s (cell 6)"),
+        (STUBBORN, "time-out after {} s (cell 5)"),
         ("import os\nos.closerange(3, 1000)", "crash: Python itself was ended (cell 5)"),
     ],
     ids=["killed", "endless", "stubborn", "deaf"],
 )
-def test_a_crash_or_an_endless_loop_keeps_the_verdicts_before_it(grade, answer, remark):
-    result = grade(tiny(RIGHT | {2: answer}), timeout=15)
-    assert result == {"workbook": "02_tiny", "tasks": {1: "yes", 2: "", 4: ""}, "remark": remark}
+def test_a_crash_or_an_endless_loop_keeps_the_verdicts_before_it(grade, patience, answer, remark):
+    result = grade(tiny(RIGHT | {2: answer}), timeout=patience)
+    assert result == {"workbook": "02_tiny", "tasks": {1: "yes", 2: "", 4: ""}, "remark": remark.format(patience)}
 
 
 def test_attempts_to_leave_do_no_harm(grade):
@@ -267,9 +278,25 @@ def test_attempts_to_leave_do_no_harm(grade):
     assert result == {"workbook": "02_tiny", "tasks": ALL_RIGHT, "remark": "cell 3: SystemExit"}
 
 
-def test_each_notebook_starts_in_an_empty_folder(grade, tmp_path):
-    look = "\nimport os\nassert os.listdir() == []\nopen('left_behind.txt', 'w').close()"
-    assert grade(tiny(RIGHT | {1: RIGHT[1] + look}))["remark"] == ""
+def test_where_and_in_what_a_notebook_runs(grade, tmp_path, monkeypatch):
+    """In an empty folder, with IPython, in the grader's Python: whatever kernels are installed under the name python3."""
+    kernel = tmp_path / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(json.dumps({"argv": ["/bin/false"], "display_name": "Other", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    notebook, own = tiny(), [sys.executable, tvae_lib.__file__]
+    notebook.cells += [
+        cell("folder", "import os\nassert os.listdir() == []\nopen('left_behind.txt', 'w').close()"),
+        cell(
+            "python",
+            f"import sys, tvae_lib\nassert [sys.executable, tvae_lib.__file__] == {own!r}",
+        ),
+        cell("picture", "%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"),
+        cell("magic", "!echo seen\n%time 1\nimport asyncio\nawait asyncio.sleep(0)\ndisplay(1)"),
+    ]
+    if Path("/proc/self/oom_score_adj").exists():  # where memory ends, Linux ends the notebook and not the grader
+        notebook.cells.append(cell("memory", "assert open('/proc/self/oom_score_adj').read() == '1000\\n'"))
+    assert grade(notebook) == {"workbook": "02_tiny", "tasks": ALL_RIGHT, "remark": ""}
     assert not list(tmp_path.rglob("left_behind.txt"))
 
 
@@ -282,17 +309,17 @@ def limited(*command, memory=None, **options):
     return subprocess.Popen([sys.executable, *command], preexec_fn=limit, stdout=subprocess.PIPE, text=True, **options)
 
 
-def test_endless_output_takes_no_memory(grade, tmp_path):
+def test_endless_output_takes_no_memory(grade, patience):
     """Printed, or written past Python, or raised, or reported: the grader keeps none of it."""
     loop = "def endless(write):\n    while True:\n        write('x' * 100_000 + '\\n')\n"
     loop += "import os, threading\nfor file in range(10):\n    raw = lambda text, file=file: os.write(file, text.encode())\n"
     loop += "    threading.Thread(target=endless, args=[raw], daemon=True).start()\nendless(print)"
     before = psutil.Process().memory_info().rss
     start = time.monotonic()
-    result = grade(tiny(RIGHT | {2: loop}), timeout=10)
-    assert time.monotonic() - start < 25
+    result = grade(tiny(RIGHT | {2: loop}), timeout=patience)
+    assert time.monotonic() - start < patience + 15
     assert psutil.Process().memory_info().rss - before < 50e6
-    assert result["tasks"][1] == "yes" and result["remark"] == "time-out after 10 s (cell 5)"
+    assert result["tasks"][1] == "yes" and result["remark"] == f"time-out after {patience} s (cell 5)"
 
 
 DETACHED = """
@@ -311,9 +338,9 @@ while True:
 
 
 @pytest.mark.parametrize("ending", ["", "while True: pass", "import os; os._exit(0)"], ids=["end", "endless", "killed"])
-def test_no_process_outlives_its_notebook(grade, tmp_path, ending):
+def test_no_process_outlives_its_notebook(grade, tmp_path, patience, ending):
     sign = tmp_path / "sign.txt"
-    result = grade(tiny(RIGHT | {4: RIGHT[4] + DETACHED.format(sign=sign) + ending}), timeout=10)
+    result = grade(tiny(RIGHT | {4: RIGHT[4] + DETACHED.format(sign=sign) + ending}), timeout=patience)
     assert result["tasks"] == (ALL_RIGHT if not ending else ALL_RIGHT | {4: ""})
     written = sign.stat().st_size
     time.sleep(0.3)
@@ -327,19 +354,11 @@ def test_a_thread_or_a_copy_that_does_not_end_holds_nothing_up(grade):
     assert result == {"workbook": "02_tiny", "tasks": ALL_RIGHT, "remark": ""}
 
 
-def test_where_memory_ends_the_notebook_is_the_first_to_go(grade, tmp_path):
-    if not Path("/proc/self/oom_score_adj").exists():
-        pytest.skip("Linux only")
-    look = f"\nopen({str(tmp_path / 'score')!r}, 'w').write(open('/proc/self/oom_score_adj').read())"
-    grade(tiny(RIGHT | {1: RIGHT[1] + look}))
-    assert (tmp_path / "score").read_text() == "1000\n"
-
-
 def test_when_the_grader_is_killed_its_notebook_ends(tmp_path):
     """The notebook writes as long as it lives."""
     originals, sign = tmp_path / "originals", tmp_path / "sign"
     originals.mkdir()
-    nbformat.write(tiny(dict.fromkeys(RIGHT, "...")), originals / "02_tiny.ipynb")
+    nbformat.write(ORIGINAL, originals / "02_tiny.ipynb")
     endless = f"import time\nwhile True:\n    open({str(sign)!r}, 'a').write('x')\n    time.sleep(0.05)"
     nbformat.write(tiny(RIGHT | {1: endless}), tmp_path / "ada.ipynb")
     code = "import pathlib, sys; from tvae_lib.checks import grader; grader.WORKBOOKS = pathlib.Path(sys.argv[1]); "
@@ -358,24 +377,6 @@ def wait_for(condition, seconds=60):
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
-
-
-def test_the_python_of_the_grader_is_used(grade, tmp_path, monkeypatch):
-    """Whatever kernels are installed under the name python3, and wherever the command is given."""
-    kernel = tmp_path / "kernels" / "python3" / "kernel.json"
-    kernel.parent.mkdir(parents=True)
-    kernel.write_text(json.dumps({"argv": ["/bin/false"], "display_name": "Other", "language": "python"}))
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    own = (
-        f"\nimport sys, tvae_lib\nassert sys.executable == {sys.executable!r}\nassert tvae_lib.__file__ == {tvae_lib.__file__!r}"
-    )
-    assert grade(tiny(RIGHT | {1: RIGHT[1] + own})) == {"workbook": "02_tiny", "tasks": ALL_RIGHT, "remark": ""}
-
-
-def test_what_notebooks_use_of_ipython_works(grade):
-    magic = "\n%matplotlib inline\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()\n!echo seen\n%time 1\n"
-    magic += "import asyncio\nawait asyncio.sleep(0)\ndisplay(1)"
-    assert grade(tiny(RIGHT | {1: RIGHT[1] + magic})) == {"workbook": "02_tiny", "tasks": ALL_RIGHT, "remark": ""}
 
 
 @pytest.mark.parametrize(

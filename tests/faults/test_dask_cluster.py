@@ -19,11 +19,11 @@ FULL = 20_000  # bytes: the room on a disk that takes no checkpoint
 
 
 @contextlib.contextmanager
-def cluster(folder, workers=3, **options):
-    """A scheduler and single-threaded workers, on which runs with seed 7 never end: yields its address and both processes."""
+def cluster(folder, workers=2, slow="7", **options):
+    """A scheduler and single-threaded workers, on which runs with this seed never end: yields its address and both processes."""
     address, quiet = folder / "scheduler.json", {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     # By default a call fails after four dead workers; here after one.
-    environment = os.environ | trials.ENVIRONMENT | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0", trials.SLOW: "7"}
+    environment = os.environ | trials.ENVIRONMENT | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0", trials.SLOW: slow}
     start = lambda kind, *arguments, **more: subprocess.Popen(
         [sys.executable, "-m", "dask", kind, "--scheduler-file", str(address), "--no-dashboard", *arguments],
         env=environment,
@@ -46,10 +46,10 @@ def cluster(folder, workers=3, **options):
             process.wait()
 
 
-def wait_for(condition, sweep, seconds=180):
+def wait_for(condition, process, seconds=180):
     end = time.monotonic() + seconds
     while not condition():
-        assert sweep.poll() is None, sweep.communicate()[1]
+        assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.05)
 
@@ -96,23 +96,33 @@ def test_the_sweep_ends_and_another_goes_on(tmp_path, fault):
 
 
 def test_work_is_done_where_it_was_sent(tmp_path):
-    """One single-threaded worker, stopped: nothing is done in its place."""
-    with cluster(tmp_path, workers=1) as (address, _, worker):
+    """One single-threaded worker, stopped: nothing is done in its place. It goes on, and so does the sweep, to the end."""
+    results = tmp_path / "results"
+    with cluster(tmp_path, workers=1, slow="") as (address, _, worker):
+        wait_for(lambda: trials.children(worker, "spawn_main"), worker)
         time.sleep(5)
-        for process in trials.children(worker):
+        stopped = trials.children(worker)
+        for process in stopped:
             process.suspend()
-        sweep = trials.sweep_in_processes(tmp_path / "results", "--dask", address)
+        sweep = trials.sweep_in_processes(results, "--dask", address)
         try:
-            wait_for((tmp_path / "results" / "runs.csv").exists, sweep)
+            wait_for((results / "runs.csv").exists, sweep)
             time.sleep(5)
-            assert sweep.poll() is None and not list(tmp_path.glob("results/runs/*"))
+            assert sweep.poll() is None and not list(results.glob("runs/*"))
+            for process in stopped:
+                process.resume()
+            shown = sweep.communicate(timeout=180)[1]
         finally:
             sweep.kill()
+        assert sweep.returncode == 0, shown
+    for run in trials.RUNS:
+        assert (results / "runs" / f"{run.name}.json").exists()
+        assert (results / "weights" / f"{run.name}.safetensors").exists() == run.ships_weights
 
 
 def test_a_worker_s_full_disk_ends_the_sweep_in_one_line(tmp_path):
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (FULL, FULL))  # a larger file is an OSError
-    with cluster(tmp_path, preexec_fn=limit) as (address, *_):
+    with cluster(tmp_path, workers=1, preexec_fn=limit) as (address, *_):
         sweep = trials.sweep_in_processes(tmp_path / "results", "--dask", address)
         shown = sweep.communicate(timeout=180)[1]
     assert sweep.returncode == 1 and "Traceback" not in shown

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,13 +31,21 @@ def run_of(model, seed=0, study=STUDIES[0], **fields):
 
 
 @pytest.fixture
-def few_images(mnist, monkeypatch):
+def all_scores(mnist, monkeypatch):
     """The same code on 1,000 training, 40 validation and 60 test images."""
     few = SimpleNamespace(train=mnist.train[:1000], valid=mnist.valid[:40], test=mnist.test[:60])
     few.train_labels, few.test_labels = mnist.train_labels[:1000], mnist.test_labels[:60]
     monkeypatch.setattr(driver, "load_mnist", lambda: few)
     monkeypatch.setattr(scoring, "DRAWS", 3)
     return few
+
+
+@pytest.fixture
+def few_images(all_scores, monkeypatch):
+    """The same, where it does not matter how much is scored."""
+    monkeypatch.setattr(scoring, "METHODS", (impute.single_pass,))
+    monkeypatch.setattr(scoring, "score_outliers", lambda *arguments: [])
+    return all_scores
 
 
 def test_protocol_is_the_source_project_s():
@@ -122,12 +131,12 @@ def test_a_warm_start_begins_with_the_gaussian_s_weights():
     assert (other.params["encoder.0.weight"] != gaussian.params["encoder.0.weight"]).any()
 
 
-def test_outlier_scores(few_images):
-    model, test = VAE(StudentT(21), rng=1), few_images.test
+def test_outlier_scores(all_scores):
+    model, test = VAE(StudentT(21), rng=1), all_scores.test
     run = run_of("t21", 2, "without")
-    rows = run.study.score(run, model, few_images)
+    rows = run.study.score(run, model, all_scores)
     scores = {row[:3]: row[3] for row in rows}
-    known = few_images.test_labels != 2
+    known = all_scores.test_labels != 2
     assert len(scores) == len(rows) and {row[:3] for row in experiments.score(model, 2, test)} < set(scores)
     usual = outliers.unusualness(model, test[known], seed=2)
     assert scores["test_bound", "", ""] == pytest.approx(usual["bound"].mean(), rel=1e-6)
@@ -137,7 +146,7 @@ def test_outlier_scores(few_images):
         for score in ("reconstruction", "kl", "negative_elbo", "bound"):
             better = unusual[score][:, None] > usual[score]
             assert scores["auc", name, score] == pytest.approx(better.mean(), abs=1e-6), (name, score)
-    assert "left out" not in {row[1] for row in scoring.score_digits(run_of("t21", 2), model, few_images)}
+    assert "left out" not in {row[1] for row in scoring.score_digits(run_of("t21", 2), model, all_scores)}
 
 
 def test_names_of_runs():
@@ -156,8 +165,8 @@ def test_masks_of_a_seed():
     assert first["random"].sum() == round(0.3 * 200 * 784)
 
 
-def test_scores_are_what_their_names_say(few_images):
-    model, test = VAE(StudentT(21), rng=1), few_images.test
+def test_scores_are_what_their_names_say(all_scores):
+    model, test = VAE(StudentT(21), rng=1), all_scores.test
     rows = experiments.score(model, 5, test)
     scores = {row[:3]: row[3] for row in rows}
     assert len(scores) == len(rows) and all(type(value) is float for value in scores.values())
@@ -230,28 +239,6 @@ def test_a_finished_run_is_not_repeated(few_images, tmp_path, monkeypatch):
     assert path.stat().st_mtime_ns == written
 
 
-def test_an_interrupted_run_ends_with_the_same_numbers(few_images, tmp_path, monkeypatch):
-    class PowerCutError(Exception):
-        pass
-
-    run, real_save, saves = run_of("t3", 1, epochs=3), checkpoint.save, []
-
-    def save_twice(*arguments, **options):
-        if len(saves) == 2:
-            raise PowerCutError
-        saves.append(real_save(*arguments, **options))
-
-    with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "save", save_twice)
-        with pytest.raises(PowerCutError):
-            experiments.execute(run, tmp_path / "cut", progress=False)
-    assert len(saves) == 2 and not (tmp_path / "cut" / "runs").exists()
-    records = [results.read_record(experiments.execute(run, tmp_path / name, progress=False)) for name in ("cut", "whole")]
-    for record in records:
-        record["history"].pop("seconds")
-    assert records[0] == records[1]
-
-
 def test_only_some_seeds_ship_weights(few_images, tmp_path):
     shipped = {run.name for run in experiments.sweep() if run.ships_weights}
     assert {"gaussian-numpy-4", "t21-numpy-4", "t3-numpy-0", "t21-torch-0"} <= shipped
@@ -260,7 +247,7 @@ def test_only_some_seeds_ship_weights(few_images, tmp_path):
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-def test_scoring_again_needs_no_training(few_images, tmp_path, monkeypatch):
+def test_scoring_again_needs_no_training_but_the_run_s_own_weights(few_images, tmp_path, monkeypatch, refuses):
     run = run_of("t21", epochs=1)
     path = experiments.execute(run, tmp_path, progress=False)
     first = results.read_record(path)
@@ -268,6 +255,20 @@ def test_scoring_again_needs_no_training(few_images, tmp_path, monkeypatch):
     results.write_record(path, {**first, "scores": [row for row in first["scores"] if "dimension" in row[0]]})
     again = results.read_record(experiments.score_again(run, tmp_path))
     assert "commit" in again.pop("scored") and again == first
+    before = path.read_bytes()
+    checkpoint.save(tmp_path / "weights" / "t21-numpy-0.safetensors", VAE(StudentT(21), rng=9), dtype=np.float16)
+    with refuses("t21-numpy-0.safetensors holds the weights of another run than t21-numpy-0.json: restore both"):
+        experiments.score_again(run, tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_without_git_the_commit_is_unknown_or_told(tmp_path, monkeypatch):
+    assert re.fullmatch("[0-9a-f]{7,}|unknown", driver.provenance()["commit"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("TVAE_COMMIT", raising=False)
+    assert driver.provenance()["commit"] == "unknown"
+    monkeypatch.setenv("TVAE_COMMIT", "1234abc")
+    assert driver.provenance()["commit"] == "1234abc"
 
 
 def test_a_run_that_another_process_trains_is_left_to_it(few_images, tmp_path):
@@ -408,21 +409,6 @@ def test_a_finished_sweep_has_nothing_to_do(few_images, tmp_path, monkeypatch, c
     assert (tmp_path / "runs.csv").read_text() == table
     experiments.main(["--score-again", "--results", str(tmp_path)])
     assert (tmp_path / "runs.csv").read_text() == table
-
-
-def test_a_dask_cluster_of_two_workers(tmp_path, monkeypatch):
-    """Two workers, each a process, share two runs: on all of MNIST, since they cannot see the few images of other tests."""
-    from distributed import LocalCluster
-
-    runs = [run_of(model, epochs=1, test_images=50) for model in ("gaussian", "t21")]
-    monkeypatch.setattr(studies, "rehearsal", lambda: runs)
-
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path / "dask") as cluster:
-        experiments.main(["--quick", "--dask", cluster.scheduler_address, "--results", str(tmp_path)])
-    table = pd.read_csv(tmp_path / "quick" / "runs.csv", keep_default_na=False)
-    assert set(table.model) == {"gaussian", "t21"}
-    for model in ("gaussian", "t21"):
-        assert (tmp_path / "quick" / "weights" / f"{model}-numpy-0.safetensors").exists()
 
 
 def test_files_come_from_workers_that_share_no_folder(few_images, tmp_path, monkeypatch):

@@ -230,21 +230,6 @@ def test_its_colour_is_neither_of_the_two():
 # Training and files
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["numpy", "torch"])
-@pytest.mark.parametrize("family, kl", [(Laplace(), "exact"), (Exponential(1.5), None)])
-def test_training_resumes_to_the_same_bits(family, kl, which, x, tmp_path):
-    whole = models(family, "float32", kl=kl)[which]
-    history = fit(whole, x, x[:20], epochs=4, **OPTIONS)
-    assert history.loss[-1] < history.loss[0]
-    path = tmp_path / "run.safetensors"
-    for epochs in (2, 4):
-        parts = models(family, "float32", kl=kl)[which]
-        resumed = fit(parts, x, x[:20], epochs=epochs, checkpoint=path, **OPTIONS)
-    assert resumed.loss == history.loss and resumed.valid_loss == history.valid_loss
-    for name, value in whole.params.items():
-        np.testing.assert_array_equal(parts.params[name], value)
-
-
 def test_a_run_with_another_parameter_is_another_run(x, tmp_path, refuses):
     path = tmp_path / "run.safetensors"
     fit(models(Exponential(1.5), "float32")[0], x, x[:20], epochs=1, checkpoint=path, **OPTIONS)

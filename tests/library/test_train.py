@@ -134,7 +134,7 @@ class Interrupted(VAE):
         return super().loss_and_grad(x, eps)
 
 
-@pytest.mark.parametrize("steps", [0, 3, 4, 10])
+@pytest.mark.parametrize("steps", [3, 10])
 def test_resume_after_an_exception_is_exact(small, tmp_path, steps):
     family = StudentT(3)
     whole = new_model(family)
