@@ -53,7 +53,6 @@ lowest:
 	PIP_CONSTRAINT=$(CURDIR)/.lowest.txt $(MAKE) test VENV=.venv-lowest
 
 mutants: $(VENV)/.dev
-	$(BIN)/python -m pip install -q 'mutmut>=3.8,<4'
 	$(BIN)/python tools/mutants.py
 
 # Plain copies of the chapters (book/_ext/plain_copies.py), to change as one likes: those that are there already stay.

@@ -1,123 +1,154 @@
-"""Do the tests notice a changed program? `python tools/mutants.py latent impute`, or `make mutants` for all, asks mutmut.
+"""Do the tests notice a changed program? `python tools/mutants.py latent impute --share 0.1`, or `make mutants` for all.
 
-It copies the repository to a folder, lets mutmut change one thing at a time in these modules (a plus to a minus, a 1 to a 2, a
-`<` to a `<=`), runs the tests of the module on each change, and writes what was killed and what survived, as Markdown.
-tests/MUTANTS.md says what the survivors were when it was run last, and why they survive. It takes hours for all modules; an
-interrupted run is continued by the same command with the same --folder.
+One thing at a time is changed in a module: a plus to a minus, a 1 to a 2, a `<` to a `<=`, an option is left out. The tests of
+the module run on each change, in a process forked from one that has imported the large libraries, and stop at the first that
+fails. What survives is printed. tests/MUTANTS.md says what that was when it was run last, and why.
 """
 
 import argparse
+import ast
+import copy
+import importlib.abc
+import importlib.util
 import os
-import re
-import shutil
-import subprocess
+import random
+import signal
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-SHARED = ["tests/library/test_messages.py", "tests/library/test_properties_models.py"]
-CHECKS = ["tests/classroom/test_checks.py"]
-# It replaces a default argument, which mutmut's copy of the function does not see.
-LEFT_OUT = "tests/classroom/test_checks.py::test_a_stale_or_orphaned_students_version_is_noticed"
+LIBRARY, SHARED = "tests/library/test_", ["messages", "properties_models"]
 TESTS = {
-    "latent": ["tests/library/test_latent.py", "tests/library/test_properties_latent.py", *SHARED],
-    "vae_numpy": ["tests/library/test_vae_numpy.py", *SHARED],
-    "masks": ["tests/library/test_masks.py", "tests/library/test_messages.py", "tests/library/test_properties_data.py"],
-    "impute": ["tests/library/test_impute.py", *SHARED],
-    "metrics": ["tests/library/test_metrics.py", "tests/library/test_messages.py", "tests/library/test_properties_data.py"],
-    "checks/__init__": CHECKS,
-    **{f"checks/{name}": ["tests/classroom/test_grader.py"] for name in ("__main__", "grader", "runner")},
-    "checks/workbooks": CHECKS,
-    **{f"checks/chapter_{number:02}": CHECKS for number in range(1, 10)},
+    "latent": ["latent", "properties_latent", "families", *SHARED],
+    "likelihood": ["holes", *SHARED],
+    "vae_numpy": ["vae_numpy", "holes", *SHARED],
+    "masks": ["masks", "messages", "properties_data"],
+    "impute": ["impute", "holes", *SHARED],
+    "metrics": ["metrics", "messages", "properties_data"],
+    "baselines": ["baselines", "properties_data"],
+    "train": ["train", "holes", *SHARED],
+    "checkpoint": ["checkpoint", "own_latent", "train"],
+    "results.intervals": ["results"],
+    "results.names": ["results", "experiments"],
+    "results.records": ["results", "experiments"],
 }
+SWAPS = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+}
+SWAPS |= {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq}
+SWAPS |= {ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.USub: ast.UAdd, ast.And: ast.Or}
 
 
-def without_decorators(source):
-    """A chapter's checks with `@task` applied at the end of the file: mutmut leaves decorated functions alone."""
-    decorated = re.compile(r'^@task\("([\d.]+)"\)\ndef (\w+)', re.MULTILINE)
-    wrapped = [f'{name} = task("{number}")({name})\n' for number, name in decorated.findall(source)]
-    return decorated.sub(r"def \2", source) + "\n\n" + "".join(wrapped)
+def changes(tree):
+    """Functions that change one thing each in a copy of the tree, by the number of its node: pairs of a number and a function."""
+    for number, node in enumerate(ast.walk(tree)):
+        for name in ("op", "ops"):
+            op = getattr(node, name, None)
+            first = op[0] if isinstance(op, list) else op
+            if type(first) in SWAPS:
+                new = SWAPS[type(first)]()
+                yield (
+                    number,
+                    lambda found, name=name, op=op, new=new: setattr(found, name, [new] if isinstance(op, list) else new),
+                )
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+            new = not node.value if isinstance(node.value, bool) else node.value + 1
+            yield number, lambda found, new=new: setattr(found, "value", new)
+        if isinstance(node, ast.Call):
+            for i in range(len(node.keywords)):
+                yield number, lambda found, i=i: found.keywords.pop(i)
 
 
-def prepare(folder, modules):
-    """Clone the repository into the folder and tell mutmut what to do; what is there already stays."""
-    if not folder.exists():
-        subprocess.run(["git", "clone", "-q", ROOT, folder], check=True)
-        for path in folder.glob("tvae_lib/checks/chapter_*.py"):
-            path.write_text(without_decorators(path.read_text(encoding="utf-8")), encoding="utf-8")
-    settings = {
-        "source_paths": ["tvae_lib"],
-        "only_mutate": [f"tvae_lib/{module}.py" for module in modules],
-        "also_copy": [
-            "tests",
-            "book",
-            "results",
-            "benchmarks",
-            "pyproject.toml",
-            "Makefile",
-            "README.md",
-            "_toc.yml",
-            "_config.yml",
-        ],
-        "pytest_add_cli_args_test_selection": sorted({test for module in modules for test in TESTS[module]}),
-        "pytest_add_cli_args": ["-p", "no:xdist", "--deselect", LEFT_OUT],
-    }
-    lines = [f"{key} = {value!r}" for key, value in settings.items()]
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    (folder / "pyproject.toml").write_text(text + "\n[tool.mutmut]\n" + "\n".join(lines) + "\n", encoding="utf-8")
+def mutants(source):
+    """The module's text once for every change, with the lines before and after."""
+    tree = ast.parse(source)
+    before = ast.unparse(tree).splitlines()
+    for number, change in changes(tree):
+        changed = copy.deepcopy(tree)
+        change(next(node for i, node in enumerate(ast.walk(changed)) if i == number))
+        text = ast.unparse(changed)
+        for old, new in zip(before, text.splitlines(), strict=False):
+            if old != new:
+                yield text, old.strip(), new.strip()
+                break
 
 
-def fates_of_all(mutmut):
-    """What became of each mutant, by name: "killed", "survived", "not checked"..."""
-    found = mutmut("results", "--all", "true", capture_output=True, text=True).stdout
-    return dict(re.findall(r"^\s*(\S+__mutmut_\d+): (.+)$", found, re.MULTILINE))
+class Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports a module from another text."""
+
+    def __init__(self, name, path, text):
+        self.name, self.path, self.text = name, path, text
+
+    def find_spec(self, name, path=None, target=None):
+        return importlib.util.spec_from_file_location(name, self.path, loader=self) if name == self.name else None
+
+    def exec_module(self, module):
+        exec(compile(self.text, self.path, "exec"), vars(module))
 
 
-def report(folder, modules, mutmut):
-    """Markdown: a table of the modules, then every survivor with its change."""
-    fates = fates_of_all(mutmut)
-    lines = ["| module | mutants | killed | survived | too slow | no test |", "|---|---|---|---|---|---|"]
-    for module in modules:
-        dotted = "tvae_lib." + module.replace("/__init__", "").replace("/", ".") + "."
-        mine = [fate for name, fate in fates.items() if re.match(re.escape(dotted) + "x", name) and fate != "not checked"]
-        counts = [mine.count(fate) for fate in ("killed", "survived", "timeout", "no tests")]
-        lines.append(f"| `{module}` | {len(mine)} | " + " | ".join(map(str, counts)) + " |")
-    for name, fate in fates.items():
-        if fate in ("survived", "timeout", "no tests"):
-            diff = mutmut("show", name, capture_output=True, text=True).stdout.splitlines()
-            changed = [line for line in diff if re.match(r"[-+](?![-+]{2} )", line)]
-            lines += ["", f"{name}: {fate}", *changed]
-    return "\n".join(lines) + "\n"
+def passes(module, text, seconds):
+    """Whether the tests of a module pass with this text in its place, in a process of their own; False if they take too long."""
+    child = os.fork()
+    if not child:
+        import pytest
+
+        os.setsid()
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+        sys.meta_path.insert(0, Instead(f"tvae_lib.{module}", str(ROOT / "tvae_lib" / f"{module.replace('.', '/')}.py"), text))
+        tests = [f"{LIBRARY}{name}.py" for name in TESTS[module]]
+        os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.05)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"from {', '.join(TESTS)} (default: all)")
-    parser.add_argument(
-        "--folder", type=Path, default=ROOT / "_build" / "mutants", help="where to work (default: _build/mutants)"
-    )
-    parser.add_argument("--tenth", action="store_true", help="only the mutants whose number ends in 7, about a tenth of them")
-    parser.add_argument("--jobs", type=int, default=2, help="mutants tried side by side (default 2)")
+    parser.add_argument("--share", type=float, default=1, help="try only this share of the changes, drawn at random (default 1)")
+    parser.add_argument("--seed", type=int, default=0, help="of that draw")
+    parser.add_argument("--seconds", type=float, default=900, help="after which a change counts as noticed (default 900)")
     options = parser.parse_args(arguments)
-    modules = options.modules or list(TESTS)
-    unknown = [module for module in modules if module not in TESTS]
-    if unknown:
+    if unknown := [module for module in options.modules if module not in TESTS]:
         parser.error(f"{', '.join(unknown)}: no such module; there are {', '.join(TESTS)}")
-    if shutil.which("mutmut", path=Path(sys.executable).parent) is None:
-        parser.error(f"mutmut is not installed: {sys.executable} -m pip install 'mutmut>=3.8,<4'")
-    folder = options.folder.resolve()
-    prepare(folder, modules)
-    environment = os.environ | {"PYTHONPATH": str(folder), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    command = str(Path(sys.executable).parent / "mutmut")
-    mutmut = lambda *words, **options: subprocess.run([command, *words], cwd=folder, env=environment, **options)
-    names = []
-    if options.tenth:
-        mutmut("run", "no mutant of this name", capture_output=True)  # makes the mutants, and ends
-        names = [name for name in fates_of_all(mutmut) if name.endswith("7")]
-    mutmut("run", "--max-children", str(options.jobs), *names)
-    path = folder / "survivors.md"
-    path.write_text(report(folder, modules, mutmut), encoding="utf-8")
-    print(f"\n{path.read_text(encoding='utf-8').partition('tvae_lib.')[0]}{path}")
+    os.chdir(ROOT)
+    sys.path[:0] = [str(ROOT)]
+    for name in (
+        "numpy",
+        "scipy.stats",
+        "scipy.optimize",
+        "torch",
+        "sklearn.neighbors",
+        "skimage.metrics",
+        "pandas",
+        "hypothesis",
+    ):
+        importlib.import_module(name)
+    rng = random.Random(options.seed)
+    for module in options.modules or TESTS:
+        source = (ROOT / "tvae_lib" / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+        if not passes(module, source, options.seconds):
+            parser.exit(1, f"{module}: its tests fail without any change\n")
+        every = list(mutants(source))
+        drawn = rng.sample(every, round(options.share * len(every)))
+        survivors = [(old, new) for text, old, new in drawn if passes(module, text, options.seconds)]
+        print(f"| `{module}` | {len(every)} | {len(drawn)} | {len(drawn) - len(survivors)} |", flush=True)
+        for old, new in survivors:
+            print(f"- {old}\n+ {new}", flush=True)
 
 
 if __name__ == "__main__":
