@@ -3,6 +3,7 @@
 `tvae_lib.experiments` makes them. Nothing here trains.
 """
 
+import json
 from functools import cache
 from pathlib import Path
 
@@ -31,6 +32,7 @@ __all__ = [
     "published",
     "read_record",
     "scores_by_seed",
+    "stored",
     "test_masks",
     "title",
     "write_record",
@@ -123,6 +125,21 @@ def load_model(model, seed=0, backend="numpy", study=""):
         shipped = ", ".join(sorted(p.stem for p in path.parent.glob("*.safetensors")))
         raise ValueError(f"no weights are shipped for model {model!r} with seed {seed}; there are {shipped}")
     return checkpoint.load(path, backend, family_of(model))
+
+
+def stored(name):
+    """The rows of results/NAME.json, a DataFrame: what an experiment left that has no place in the table of scores.
+
+    name: its folder and name, such as "filling/coverages". ValueError if there is no such file or it is damaged.
+    """
+    import pandas as pd
+
+    path = RESULTS / f"{name}.json"
+    try:
+        return pd.DataFrame(json.loads(path.read_bytes())["rows"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        known = ", ".join(sorted(f"{p.parent.name}/{p.stem}" for p in RESULTS.glob("filling/*.json")))
+        raise ValueError(f"{path} cannot be read ({error}); there are {known}") from None
 
 
 def test_masks(seed, n=10_000):
