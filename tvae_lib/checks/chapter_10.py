@@ -23,7 +23,6 @@ def task_1(encoder_input):
         "The mask should be 1 where a pixel is missing: this one is 1 where it is observed.": np.concatenate(
             [zeroed, 1 - mask], axis=1
         ),
-        "You have kept what is missing and erased what is observed.": np.concatenate([np.where(missing, x, 0), mask], axis=1),
         "The mask stands below the images, as if there were twice as many: concatenate along axis 1.": np.concatenate(
             [zeroed, mask]
         ),
@@ -144,9 +143,6 @@ def task_6(moments):
     mistakes = {
         "The zeros in the gaps are averaged in: divide by the number of images in which the pixel is there.": zeroed.mean(axis=0),
         "Only images without any gap are used: each pixel has its own number of images.": whole.mean(axis=0),
-        "This is the mean of what is missing: the mask is the wrong way round.": (
-            np.where(missing, full, 0).sum(axis=0) / missing.sum(axis=0)
-        ),
     }
     expect(found_mean, mean, "the mean", mistakes)
     centred = np.where(missing, 0, full - mean)
