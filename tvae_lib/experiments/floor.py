@@ -107,12 +107,12 @@ def cost(logits, x, left_out):
 NETWORKS = {
     "vae10": (Plain, 0),
     "denoiser": (Denoiser, 0),
-    "vae50": (partial(Plain, 50), 0),
     "vaeac": (Conditional, 0),
-    "vae50_beta0.1": (partial(Plain, 50, 0.1), 0),
-    "vae10_unmasked": (partial(Plain, told=False), 0),
-    "vae50_gaps": (partial(Plain, 50), 0.3),
     "denoiser_gaps": (Denoiser, 0.3),
+    "vae10_gaps": (Plain, 0.3),
+    "vae50_beta0.1": (partial(Plain, 50, 0.1), 0),
+    "vae50": (partial(Plain, 50), 0),
+    "vae10_unmasked": (partial(Plain, told=False), 0),
 }
 
 
@@ -286,9 +286,9 @@ def main(arguments=None):
 
     path = options.results / "floor.json"
     for seed in seeds:
+        add(path, f"without-{seed}", partial(without, seed))
         for name in NETWORKS:
             add(path, f"{name}-{seed}", partial(network, name, seed))
-        add(path, f"without-{seed}", partial(without, seed))
 
 
 if __name__ == "__main__":
