@@ -22,6 +22,7 @@ __all__ = [
     "Interval",
     "compare",
     "family_of",
+    "load_filling",
     "load_history",
     "load_model",
     "load_scores",
@@ -107,6 +108,24 @@ def published(metric, mask="", backend="numpy"):
         known = ", ".join(f"{row.metric} {row.mask}".strip() for row in table.drop_duplicates(["metric", "mask"]).itertuples())
         raise ValueError(f"nothing was published as {metric!r} for mask {mask!r} and {backend!r}; there are {known}")
     return dict(zip(rows.model, rows.value, strict=True))
+
+
+@cache
+def load_filling():
+    """Chapter 10's scores, results/holes.json and results/floor.json, as one DataFrame; errors (mse) in thousandths.
+
+    A row is a mask, a method and a network: `trained` is the study or the name of the network, "without" for none.
+    """
+    import pandas as pd
+
+    rows = []
+    for path in (RESULTS / "holes.json", RESULTS / "floor.json"):
+        for entry in json.loads(path.read_bytes()).values():
+            trained = entry["study"] if "study" in entry else entry["network"] or "without"
+            which = {"trained": trained, "model": entry.get("model", "gaussian"), "seed": entry["seed"]}
+            rows += [which | {"mask": mask, "method": method, **values} for mask, method, values in entry["rows"]]
+    table = pd.DataFrame(rows)
+    return table.assign(mse=1000 * table.mse)
 
 
 def load_history(model, seed=0, backend="numpy", study=""):
