@@ -279,7 +279,7 @@ def df_on_answers(device, epochs=240, seeds=range(5), people=10_000):
 # Half of the answers missing -----------------------------------------------------------------------------------------
 
 
-def half_missing(device, seeds=range(10), until=(60, 240), people=(10_000, 2000)):
+def half_missing(device, seeds=range(10), until=(20, 60, 240), people=(10_000, 2000)):
     """Half of the answers of heavy-tailed people are missing; they are filled in by models of chapter 09's questionnaire.
 
     Models: Gaussian, t3 and t21, the KL exact, asked after so many epochs for the exact mean over their posterior; beside them
