@@ -15,6 +15,7 @@ from tvae_lib.interactive import (
     latent_explorer,
     playground,
     sampling_explorer,
+    tails_explorer,
     training_explorer,
 )
 from tvae_lib.latent import StudentT
@@ -62,6 +63,7 @@ def test_axe_finds_what_is_wrong(browser, tmp_path):
 FIGURES = {
     "kl": kl_explorer,
     "sampling": sampling_explorer,
+    "tails": tails_explorer,
     "backprop": lambda: backprop_explorer(VAE(StudentT(3), sizes=(2, 3, 1)), x=(0.9, 0.2), eps=1.5),
     "latent": latent_explorer,
     "frames": df_explorer,

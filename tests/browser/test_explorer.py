@@ -8,8 +8,8 @@ import pytest
 from pages import END, HOME, LEFT, RIGHT, check_still_without_scripts, find, next_frame, property_of, set_width, wait, write_page
 from scipy import stats
 
-from tvae_lib.interactive import kl_explorer, sampling_explorer
-from tvae_lib.latent import Gaussian, StudentT, kl_exact
+from tvae_lib.interactive import kl_explorer, sampling_explorer, tails_explorer
+from tvae_lib.latent import Apart, Gaussian, StudentT, kl_exact
 
 SLIDERS, BOXES = "input[type=range]", "input[type=number]"
 
@@ -83,6 +83,27 @@ def test_kl_in_words(quiet_page, tmp_path):
     assert "centred at 2 " in labels[0] and f"{gaussian:.4f}" in labels[1] and f"{t:.4f}" in labels[1]
 
 
+def test_tails_set_apart_by_keyboard(quiet_page, tmp_path):
+    open_page(quiet_page, tmp_path, tails_explorer())
+    assert settings(quiet_page) == [2, 0.5, 3, 3]
+    for i, keys in itertools.product(range(4), (RIGHT * 5, HOME, END)):
+        slider = find(quiet_page, SLIDERS)[i]
+        slider.send_keys(keys)
+        next_frame(quiet_page)
+        mu, sigma, encoder_df, prior_df = settings(quiet_page)
+        for name, q, p in (
+            ("both", StudentT(encoder_df), StudentT(prior_df)),
+            ("encoder", StudentT(encoder_df), Gaussian()),
+            ("prior", Gaussian(), StudentT(prior_df)),
+            ("neither", Gaussian(), Gaussian()),
+        ):
+            shown = float(quiet_page.find_element("css selector", f'[data-value="{name}"]').text)
+            assert shown == pytest.approx(float(kl_exact(Apart(q, p), mu, 2 * np.log(sigma))), abs=1e-3)
+    assert slider.get_attribute("aria-valuetext") == "nu of the prior = 200"
+    live = quiet_page.find_element("css selector", '[aria-live="polite"]')
+    wait(lambda: "The encoder's tail costs" in live.get_property("textContent"))
+
+
 def sampling_numbers(browser):
     """n, Z, V, ε of the last draw, and the three shares beyond 3 in per cent."""
     next_frame(browser)
@@ -130,7 +151,7 @@ def test_several_on_one_page(quiet_page, tmp_path):
         assert len(find(quiet_page, f"label[for={slider.get_attribute('id')}]")) == 1
 
 
-@pytest.mark.parametrize("make", [kl_explorer, sampling_explorer])
+@pytest.mark.parametrize("make", [kl_explorer, sampling_explorer, tails_explorer])
 def test_narrow_and_dark(quiet_page, tmp_path, make):
     open_page(quiet_page, tmp_path, make(), background="#111", width=360)
     assert quiet_page.execute_script("return document.documentElement.scrollWidth") <= 360
@@ -142,6 +163,6 @@ def test_narrow_and_dark(quiet_page, tmp_path, make):
     wait(lambda: property_of(quiet_page, "svg", "clientWidth") > narrow + 50)  # redrawn for the new width
 
 
-@pytest.mark.parametrize("make", [kl_explorer, sampling_explorer])
+@pytest.mark.parametrize("make", [kl_explorer, sampling_explorer, tails_explorer])
 def test_still_without_scripts(quiet_page, tmp_path, make):
     check_still_without_scripts(quiet_page, write_page(tmp_path / "still.html", make()))

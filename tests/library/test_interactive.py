@@ -23,8 +23,9 @@ from tvae_lib.interactive import (
     kl_explorer,
     mask_explorer,
     sampling_explorer,
+    tails_explorer,
 )
-from tvae_lib.latent import Gaussian, StudentT, kl_exact
+from tvae_lib.latent import Apart, Gaussian, StudentT, kl_exact
 from tvae_lib.plots import GAUSSIAN, STUDENT_T
 from tvae_lib.vae_numpy import VAE
 
@@ -52,6 +53,18 @@ def test_kl_in_javascript_equals_kl_exact():
         logvar = np.array(2 * np.log(sigma))
         expected = [kl_exact(family, np.array(mu), logvar) for family in (Gaussian(), StudentT(df))]
         np.testing.assert_allclose(values, expected, rtol=0, atol=1e-6, err_msg=f"mu={mu} sigma={sigma} df={df}")
+
+
+def test_kl_of_two_families_in_javascript():
+    degrees = [2.5, 3, 4.2, 21, 200, None]  # None stands for the Gaussian: JSON has no infinity
+    script = "data.pairs.map(([q, p]) => data.points.map(([mu, sigma]) => js.klApart(q ?? Infinity, p ?? Infinity)(mu, sigma)))"
+    points = [(0, 1), (0, 0.05), (1.5, 0.4), (6, 2)]
+    pairs = list(itertools.product(degrees, repeat=2))
+    found = run_node(script, {"pairs": pairs, "points": points})
+    mu, logvar = np.array(points, float).T[0], 2 * np.log(np.array(points).T[1])
+    for pair, values in zip(pairs, found, strict=True):
+        family = Apart(*(Gaussian() if df is None else StudentT(df) for df in pair))
+        np.testing.assert_allclose(values, kl_exact(family, mu, logvar), rtol=0, atol=2e-4, err_msg=str(pair))
 
 
 def test_densities_in_javascript():
@@ -165,7 +178,8 @@ def test_frames_over_the_degrees_of_freedom(mnist):
 
 
 @pytest.mark.parametrize(
-    "make, most", [(kl_explorer, 150_000), (sampling_explorer, 150_000), (backprop_example, 150_000), (df_explorer, 900_000)]
+    "make, most",
+    [(f, 150_000) for f in (kl_explorer, tails_explorer, sampling_explorer, backprop_example)] + [(df_explorer, 900_000)],
 )
 def test_output_is_self_contained(make, most):
     figure = make()
@@ -186,6 +200,9 @@ def test_colours_are_the_books():
 def test_start_values_are_handed_over():
     assert 'data-mu="-2.5" data-sigma="0.25" data-df="21.0"' in kl_explorer(mu=-2.5, sigma=0.25, df=21)._repr_html_()
     assert repr(kl_explorer(df=5)) == "kl_explorer(mu=1, sigma=0.5, df=5)"
+    assert 'data-encoder-df="21.0" data-prior-df="3.0"' in tails_explorer(encoder_df=21)._repr_html_()
+    with pytest.raises(ValueError, match=r"prior_df must be a number from 2\.5 to 200, got 2"):
+        tails_explorer(prior_df=2)
 
 
 @pytest.mark.parametrize(

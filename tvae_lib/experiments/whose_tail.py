@@ -1,7 +1,7 @@
-"""What chapter 11 asks of trained models, and two short studies of its own; all goes to results/tails/NAME.json.
+"""What chapter 11 asks of trained models, and a short study of its own; all goes to results/tails/NAME.json.
 
-    python -m tvae_lib.experiments.whose_tail                 # all; twenty minutes on one core
-    python -m tvae_lib.experiments.whose_tail --only other_priors
+    python -m tvae_lib.experiments.whose_tail                 # all; ten minutes on one core
+    python -m tvae_lib.experiments.whose_tail --only prices_first
 
 What a file has already is not computed again.
 """
@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from scipy import integrate, optimize, stats
+from scipy import integrate, optimize
 
 from tvae_lib import checkpoint, outliers, results
 from tvae_lib.data import load_mnist
@@ -94,27 +94,7 @@ def of_run(run, record, weights):
     return found | averaged_code(checkpoint.load(weights, family=run.family), load_mnist().test[:2000])
 
 
-# ---- two short studies
-
-
-class Standard:
-    """A density of SciPy as a family: sampled, and priced by the draw."""
-
-    def __init__(self, name, scale=1.0):
-        self.name, self.scale = name, scale
-
-    @property
-    def law(self):
-        return getattr(stats, self.name)(scale=self.scale)
-
-    def sample(self, rng, shape):
-        return self.law.rvs(shape, random_state=rng)
-
-    def log_prob(self, z):
-        return self.law.logpdf(z)
-
-    def score(self, z):
-        return -np.sign(z) / self.scale if self.name == "laplace" else -np.tanh(z / (2 * self.scale)) / self.scale
+# ---- a short study
 
 
 def scored(model, seed):
@@ -139,14 +119,6 @@ def trained(seed, *stages):
     return scored(model, seed)
 
 
-def other_priors():
-    """Laplace and logistic priors under a Gaussian encoder, the KL from one draw: compare with the study "sample"."""
-    for seed in range(3):
-        for name in ("laplace", "logistic"):
-            family = Apart(Gaussian(), Standard(name))
-            yield {"prior": name, "seed": seed}, lambda seed=seed, family=family: trained(seed, (family, 20, "sample"))
-
-
 def prices_first():
     """A tied t with nu = 3 that for its first epochs pays the prices of a Gaussian prior: compare with the study "exact"."""
     t, apart = StudentT(3), Apart(StudentT(3), Gaussian())
@@ -154,7 +126,7 @@ def prices_first():
         yield {"seed": seed}, lambda seed=seed: trained(seed, (apart, 5, "exact"), (t, 15, "exact"))
 
 
-EXPERIMENTS = (runs_of_chapter, prices_first, other_priors)
+EXPERIMENTS = (runs_of_chapter, prices_first)
 
 
 def main(arguments=None):
