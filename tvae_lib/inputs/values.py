@@ -80,7 +80,8 @@ def number(name, value, low, high, allowed=None):
 
 def positive(name, value):
     """A finite number greater than 0 as a float."""
-    return number(name, value, np.finfo(float).smallest_subnormal, np.finfo(float).max, "a finite number greater than 0")
+    # Python's own floats: unlike NumPy's, they can be compared with whole numbers of any size.
+    return number(name, value, 5e-324, sys.float_info.max, "a finite number greater than 0")
 
 
 def size(name, value):
