@@ -101,7 +101,7 @@ def test_tails_set_apart_by_keyboard(quiet_page, tmp_path):
             assert shown == pytest.approx(float(kl_exact(Apart(q, p), mu, 2 * np.log(sigma))), abs=1e-3)
     assert slider.get_attribute("aria-valuetext") == "nu of the prior = 200"
     live = quiet_page.find_element("css selector", '[aria-live="polite"]')
-    wait(lambda: "The encoder's tail costs" in live.get_property("textContent"))
+    wait(lambda: "the encoder's tail alone changes" in live.get_property("textContent"))
 
 
 def sampling_numbers(browser):

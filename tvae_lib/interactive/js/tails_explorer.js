@@ -76,8 +76,8 @@ start("tails", (root) => {
       pairs.map((pair, i) => [pair.colour, `${pair.text} <span><b data-value="${pair.name}">${kl[i]}</b> nats</span>`]),
     );
     const text =
-      `The encoder's tail costs ${minus((kl[1] - kl[3]).toFixed(3))} nats under the Gaussian prior; ` +
-      `the prior's tail changes the Gaussian encoder's price by ${minus((kl[2] - kl[3]).toFixed(3))}.`;
+      `Compared with both Gaussian, the encoder's tail alone changes the KL by ${minus((kl[1] - kl[3]).toFixed(3))} nats, ` +
+      `the prior's alone by ${minus((kl[2] - kl[3]).toFixed(3))}.`;
     sentence.textContent = text;
     say(`${pairs.map((pair, i) => `${pair.text}: ${kl[i]}`).join(", ")} nats. ${text}`);
   }
