@@ -102,7 +102,7 @@ def test_no_images_and_no_squares(rng):
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.01, float("nan"), float("inf"), "0.3", None])
 def test_fraction_out_of_range(rng, refuses, fraction):
-    with refuses(r"fraction must be a number from 0 to 1, got"):
+    with refuses(r"fraction must lie in \[0, 1\], got"):
         random_pixels(rng, (3, 784), fraction)
 
 

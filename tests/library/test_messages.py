@@ -77,7 +77,7 @@ def cases():
     yield bernoulli_loss, (X[0], X), "logits and x must have the same shape, got (784,) and (2, 784)"
 
     rng = np.random.default_rng(0)
-    yield masks.random_pixels, (rng, (2, 784), 1.5), "fraction must be a number from 0 to 1, got 1.5"
+    yield masks.random_pixels, (rng, (2, 784), 1.5), "fraction must lie in [0, 1], got 1.5"
     yield masks.random_squares, (rng, 2.5), "n must be a whole number, 0 or more, got 2.5"
     yield masks.random_squares, (rng, 2, -1), "count must be a whole number, 0 or more, got -1"
     yield masks.random_squares, (rng, 2, 50, 29), "max_side must be a whole number from 1 to 28, got 29"
