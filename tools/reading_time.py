@@ -1,4 +1,4 @@
-"""How long a chapter takes to read: `python tools/reading_time.py book/[01]*.ipynb` prints the minutes, and those in its box "Time".
+"""How long a chapter takes to read: `python tools/reading_time.py book/[01]*.ipynb` prints the minutes, and those in its box.
 
 The rule is a convention for text that one studies, one for all chapters: 150 words a minute for prose and captions, a formula
 within a line counting as three words; 45 seconds for each line of a displayed formula, 5 for each line of shown code, 30 for each
