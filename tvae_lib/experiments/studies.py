@@ -181,14 +181,13 @@ STUDIES = [
         "apart",
         "encoder and prior of different families, the KL exact; the Gaussian as a control",
         ten("gaussian_t3") | five("t3_gaussian", "t3", "gaussian_t5", "gaussian_t21", "gaussian"),
-        shipped=1,
     ),
-    Study("multivariate", "a multivariate t for encoder and prior, the KL exact", five("mt21") | {"mt3": 3}, shipped=1),
+    Study("multivariate", "a multivariate t for encoder and prior, the KL exact", five("mt21") | {"mt3": 3}),
     holes(
         "holes", "trained on digits with holes, 0 for the encoder and left out of the loss", five("gaussian", "t21"), shipped=1
     ),
-    holes("holes_none", "the same on whole digits, as a control", five("gaussian", "t21"), training={}, shipped=1),
-    holes("holes_mask", "the mask beside the image", five("gaussian", "t21"), making={"mask_input": True}, shipped=1),
+    holes("holes_none", "the same on whole digits, as a control", five("gaussian", "t21"), training={}),
+    holes("holes_mask", "the mask beside the image", five("gaussian", "t21"), making={"mask_input": True}),
     holes("holes_all", "all pixels in the loss", five("gaussian"), training={"missing": training_holes, "all_pixels": True}),
     holes("holes_50", "with holes, a code of 50 coordinates", {"gaussian": 3}, sizes=(784, 400, 128, 50)),
     holes("holes_none_50", "whole digits, a code of 50 coordinates", {"gaussian": 3}, training={}, sizes=(784, 400, 128, 50)),
