@@ -69,6 +69,17 @@ def property_of(browser, selector, name):
     return browser.execute_script("return document.querySelector(arguments[0])[arguments[1]]", selector, name)
 
 
+def text(browser, selector):
+    """The text of the first such element, found and read in one step, as `property_of` is."""
+    return property_of(browser, selector, "innerText").strip()
+
+
+def values(browser):
+    """The numbers that a live figure shows in its boxes, by name, all read in one step."""
+    script = "return [...document.querySelectorAll('[data-value]')].map((box) => [box.dataset.value, box.innerText])"
+    return {name: float(shown) for name, shown in browser.execute_script(script)}
+
+
 def next_frame(browser):
     browser.execute_async_script("const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))")
 

@@ -5,7 +5,21 @@ import re
 
 import numpy as np
 import pytest
-from pages import END, HOME, LEFT, RIGHT, check_still_without_scripts, find, next_frame, property_of, set_width, wait, write_page
+from pages import (
+    END,
+    HOME,
+    LEFT,
+    RIGHT,
+    check_still_without_scripts,
+    find,
+    next_frame,
+    property_of,
+    set_width,
+    text,
+    values,
+    wait,
+    write_page,
+)
 from scipy import stats
 
 from tvae_lib.interactive import kl_explorer, sampling_explorer, tails_explorer
@@ -26,7 +40,7 @@ def settings(browser):
 
 def shown_kl(browser):
     next_frame(browser)
-    return [float(browser.find_element("css selector", f'[data-value="{name}"]').text) for name in ("gaussian", "t")]
+    return [values(browser)[name] for name in ("gaussian", "t")]
 
 
 def expected_kl(mu, sigma, df):
@@ -76,7 +90,7 @@ def test_kl_in_words(quiet_page, tmp_path):
     gaussian, t = shown_kl(quiet_page)
     live = quiet_page.find_element("css selector", '[aria-live="polite"]')
     wait(lambda: f"KL Gaussian {gaussian:.4f}, KL t {t:.4f}" in live.get_property("textContent"))
-    sentence = quiet_page.find_element("class name", "tvae-sentence").text
+    sentence = text(quiet_page, ".tvae-sentence")
     below = float(re.search(r"t below Gaussian by (\d+\.\d{4}) nats", sentence)[1])
     assert below == pytest.approx(gaussian - t, abs=1.5e-4) and sentence in live.get_property("textContent")
     labels = [svg.get_attribute("aria-label") for svg in find(quiet_page, "svg[role=img]")]
@@ -97,8 +111,7 @@ def test_tails_set_apart_by_keyboard(quiet_page, tmp_path):
             ("prior", Gaussian(), StudentT(prior_df)),
             ("neither", Gaussian(), Gaussian()),
         ):
-            shown = float(quiet_page.find_element("css selector", f'[data-value="{name}"]').text)
-            assert shown == pytest.approx(float(kl_exact(Apart(q, p), mu, 2 * np.log(sigma))), abs=1e-3)
+            assert values(quiet_page)[name] == pytest.approx(float(kl_exact(Apart(q, p), mu, 2 * np.log(sigma))), abs=1e-3)
     assert slider.get_attribute("aria-valuetext") == "nu of the prior = 200"
     live = quiet_page.find_element("css selector", '[aria-live="polite"]')
     wait(lambda: "the encoder's tail alone changes" in live.get_property("textContent"))
@@ -107,9 +120,9 @@ def test_tails_set_apart_by_keyboard(quiet_page, tmp_path):
 def sampling_numbers(browser):
     """n, Z, V, ε of the last draw, and the three shares beyond 3 in per cent."""
     next_frame(browser)
-    recipe = browser.find_element("class name", "tvae-sentence").text.replace("\u2212", "-")
+    recipe = text(browser, ".tvae-sentence").replace("\u2212", "-")
     numbers = re.fullmatch(r"Draw (\d+): Z = (\S+), V = (\S+), ε = Z / √\(V / \S+\) = (\S+)", recipe).groups()
-    shares = [browser.find_element("css selector", f'[data-value="{name}"]').text for name in ("draws", "t", "gaussian")]
+    shares = [values(browser)[name] for name in ("draws", "t", "gaussian")]
     return [float(number) for number in (*numbers, *shares)]
 
 

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from pages import END, HOME, RIGHT, find, next_frame, one, open_at, wait, write_page
+from pages import END, HOME, RIGHT, find, next_frame, one, open_at, text, wait, write_page
 from scipy.special import expit
 
 from tvae_lib.data import load_mnist
@@ -81,7 +81,7 @@ def test_digits_draws_and_reset(opened):
     digit, draw, reset = find(opened, "button")
     for _ in range(2):
         digit.send_keys("\ue007")
-    note = one(opened, ".tvae-note").text
+    note = text(opened, ".tvae-note")
     errors = [float(number) for number in re.findall(r"0\.\d{4}", note)]
     assert note.startswith("Test image 13, a 0.")
     pixels = decoded(opened)

@@ -4,7 +4,21 @@ import re
 
 import numpy as np
 import pytest
-from pages import END, HOME, LEFT, RIGHT, check_still_without_scripts, find, next_frame, one, open_at, wait, write_page
+from pages import (
+    END,
+    HOME,
+    LEFT,
+    RIGHT,
+    check_still_without_scripts,
+    find,
+    next_frame,
+    one,
+    open_at,
+    text,
+    values,
+    wait,
+    write_page,
+)
 
 from tvae_lib import baselines, impute
 from tvae_lib.data import load_mnist
@@ -28,7 +42,7 @@ def opened(quiet_page, page):
 
 def sentence(browser):
     at_rest(browser)
-    return one(browser, ".tvae-sentence").text
+    return text(browser, ".tvae-sentence")
 
 
 def at_rest(browser):
@@ -41,14 +55,14 @@ def at_rest(browser):
 def errors(browser):
     """The error of each method or model, as the boxes show it: thousandths by name."""
     at_rest(browser)
-    return {box.get_attribute("data-value"): float(box.text) for box in find(browser, "[data-value]")}
+    return values(browser)
 
 
 def numbers(browser):
     """Pass, missing pixels, error of the Gaussian and of t, where the priors are compared."""
-    text = sentence(browser)
-    found = re.fullmatch(r"Pass (\d+) of 30, (\d+) pixels missing", text)
-    assert found, text
+    shown = sentence(browser)
+    found = re.fullmatch(r"Pass (\d+) of 30, (\d+) pixels missing", shown)
+    assert found, shown
     shown = errors(browser)
     return [*map(float, found.groups()), shown["gaussian"], shown["t"]]
 

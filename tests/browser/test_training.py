@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import LEFT, RIGHT, check_still_without_scripts, find, next_frame, one, open_at, wait, write_page
+from pages import LEFT, RIGHT, check_still_without_scripts, find, next_frame, one, open_at, text, wait, write_page
 
 from tvae_lib.interactive import page_digits, training_explorer
 from tvae_lib.latent import Gaussian, StudentT
@@ -32,16 +32,12 @@ def opened(quiet_page, page):
     yield quiet_page
 
 
-def press(browser, text):
-    browser.find_element("xpath", f"//button[text()='{text}']").click()
+def press(browser, name):
+    browser.find_element("xpath", f"//button[text()='{name}']").click()
 
 
 def steps(browser):
     return browser.execute_script(f"return {ROOT}.run().steps")
-
-
-def text(browser):
-    return one(browser, ".tvae-values").text
 
 
 def picture(browser, selector="canvas.tvae-plane"):
@@ -90,7 +86,7 @@ def test_first_epoch_is_numpys(opened, page):
     plan = opened.execute_script(f"return {ROOT}.plan(30)")
     expected = repeat_epoch(Gaussian(), "exact", page_digits()[0], start, plan)
     train(opened, page, "#model=gaussian&steps=30")
-    shown = re.search(r"= (\S+) reconstruction \+ (\S+) KL", text(opened)).groups()
+    shown = re.search(r"= (\S+) reconstruction \+ (\S+) KL", text(opened, ".tvae-values")).groups()
     np.testing.assert_allclose([float(number) for number in shown], expected, rtol=0.01, atol=0.05)
 
 
@@ -98,13 +94,13 @@ def test_run_pause_step_and_start_again(opened):
     first = picture(opened)
     press(opened, "One step")
     at_rest(opened)
-    assert steps(opened) == 1 and picture(opened) != first and "not trained yet" in text(opened)
+    assert steps(opened) == 1 and picture(opened) != first and "not trained yet" in text(opened, ".tvae-values")
     press(opened, "Run")
     wait(lambda: steps(opened) >= 32, 120)
     press(opened, "Pause")
     at_rest(opened)
     stopped, unfolded = steps(opened), picture(opened)
-    assert re.search(r"loss \d+\.\d nats = \d+\.\d reconstruction \+ \d+\.\d KL", text(opened))
+    assert re.search(r"loss \d+\.\d nats = \d+\.\d reconstruction \+ \d+\.\d KL", text(opened, ".tvae-values"))
     time.sleep(0.3)
     assert steps(opened) == stopped
     live = find(opened, '[aria-live="polite"]')[0]
@@ -144,7 +140,7 @@ def test_presets(opened):
     for button in find(opened, ".tvae-presets button"):
         button.click()
         at_rest(opened)
-        note = one(opened, ".tvae-note").text
+        note = text(opened, ".tvae-note")
         assert steps(opened) == 0 and 60 < len(note) < 220
         seen.add((note, *(title.text for title in find(opened, ".tvae-model"))))
     assert len(seen) == 5 and ("Gaussian", "t, ν = 5") in {titles[1:] for titles in seen}
@@ -161,7 +157,7 @@ def test_settings_take_effect_while_it_learns(opened):
     family = opened.execute_script(f"return {ROOT}.run().models[0].family")
     assert steps(opened) == 2 and family["df"] == float(slider.get_attribute("aria-valuetext").split("= ")[1]) < 5
     press(opened, "Link to this state")
-    assert opened.current_url.endswith("steps=0") and "from the start" in one(opened, ".tvae-buttons .tvae-note").text
+    assert opened.current_url.endswith("steps=0") and "from the start" in text(opened, ".tvae-buttons .tvae-note")
 
 
 def test_pointing_at_the_plane(opened, page):
@@ -192,7 +188,7 @@ def test_diverged_weights_are_said(opened, page):
     open_at(opened, page, "#model=t1&weight=20&kl=draw&rate=0.05&steps=0")
     opened.execute_script(f"{ROOT}.run().models[0].network.encoder[1].bias.fill(1e30)")
     press(opened, "Run")
-    wait(lambda: "diverged" in text(opened), 30)
+    wait(lambda: "diverged" in text(opened, ".tvae-values"), 30)
     at_rest(opened)
     press(opened, "Run")  # starts again
     wait(lambda: steps(opened) > 1, 60)
