@@ -1,6 +1,6 @@
 """Keep the numbers in the text equal to the computed ones: `python tools/numbers_in_text.py [PAGE ...]`, or `make numbers`.
 
-A sentence holds the number itself and, in a comment that no reader sees, its key: `differs by +1.6%<!--07-off-random--> on
+A sentence holds the number itself and, in a comment that no reader sees, its key: `differs by +1.6 %<!--07-off-random--> on
 pixels`. The page computes it with `glue("07-off-random", f"{x:+.1%}", display=False)`. This program runs the pages that the
 build's cache does not know, and writes the computed values into notebooks (captions too) and Markdown pages.
 
@@ -8,7 +8,7 @@ build's cache does not know, and writes the computed values into notebooks (capt
   sentence has to be read again anyway, and the program asks for it.
 - A key with a tolerance, `<!--key ~5%-->` (of the number) or `<!--key ~0.02-->`, is for what is measured anew in each run: the
   text stays while all its numbers are that near. Without one the text must agree to the letter.
-- A hyphen in front of a digit is printed as a minus sign.
+- A hyphen in front of a digit is printed as a minus sign, and a space goes before a per cent sign.
 
 --check     write nothing; exit with 1 where text and computation differ
 --convert   first turn {glue:text}`key` into the number with its key
@@ -34,7 +34,7 @@ CODE_SPAN = re.compile(r"(?<!`)(`+)(?!`)((?:(?!\n\n).)+?)(?<!`)\1(?!`)", flags=r
 
 def printed(value):
     """A glued value as it stands in the text."""
-    return re.sub(r"(?<![\w.])-(?=\d)", "−", str(value))
+    return re.sub(r"(?<=\d)%", " %", re.sub(r"(?<![\w.])-(?=\d)", "−", str(value)))
 
 
 def glued(notebook):

@@ -46,6 +46,9 @@ TARGET = re.compile(r"^\([\w-]+\)=\n", flags=re.M)
 FENCE = re.compile(r"(?P<fence>`{3,}|~{3,}|:{3,})(?P<info>.*)")
 DIRECTIVE = re.compile(r"\{(?P<name>[\w-]+)\} *(?P<argument>.*)")
 BOXES = {"admonition", "hint", "important", "note", "tip", "warning"}
+# By themselves these touch what follows in JupyterLab, and the mark of an answer stands on a line above it.
+FOLD = '<details style="margin-bottom: 1em">'
+HANGING = '<summary style="list-style-position: outside; margin-left: 1em">'
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -99,9 +102,8 @@ def quotation(title, text):
 
 
 def folded(title, text):
-    return (
-        f"<details>\n<summary><b>{title}</b></summary>\n\n{text}\n\n</details>"
-    )
+    head = f"{FOLD}\n<summary><b>{title}</b></summary>"
+    return f"{head}\n\n{text}\n\n</details>"
 
 
 class Plain:
@@ -125,6 +127,7 @@ class Plain:
     def prose(self, text):
         text = KEY.sub("", TARGET.sub("", text))
         text = EQUATION.sub(self.equation, text)
+        text = text.replace("<summary>\n\n", f"{HANGING}\n\n")
         return ROLE.sub(self.role, text)
 
     def equation(self, equation):
@@ -148,6 +151,9 @@ class Plain:
             return None
         if kind in {"ref", "term"}:
             target = " ".join(target.split()).lower()
+        exercises = getattr(self.env, "sphinx_exercise_registry", {})
+        if kind == "ref" and not explicit and target in exercises:
+            kind = "numref"  # as sphinx-exercise does
         cross = pending_xref(
             "",
             nodes.inline("", words),
@@ -182,9 +188,9 @@ class Plain:
 
     def directive(self, name, argument, options, body):
         if name in BOXES:
-            return quotation(
-                self.prose(argument) or name.capitalize(), self.markdown(body)
-            )
+            title = self.prose(argument) or name.capitalize()
+            box = folded if options.get("class") == "dropdown" else quotation
+            return box(title, self.markdown(body))
         if name == "exercise":
             title = f"{self.exercise(options.get('label', ''))} {argument}"
             return quotation(title.rstrip(), self.markdown(body))

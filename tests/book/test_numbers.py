@@ -20,14 +20,14 @@ def check(text, **values):
 @pytest.mark.parametrize(
     "text",
     [
-        "differs by +1.6%<!--a--> on pixels",
-        "| one | +1.6%<!--a--> |",
-        "- a list with +1.6%<!--a-->, and more",
-        "(+1.6%<!--a-->)",
-        "`<!--no-key-->` and +1.6%<!--a-->",
-        "```python\nprint('<!--no-key-->')\n```\nThen +1.6%<!--a-->.",
-        "```{code-cell} ipython3\n# <!--no-key-->\n```\n\n:::{admonition} Title\nWith +1.6%<!--a-->.\n:::",
-        "```{admonition} Title\nWith +1.6%<!--a-->.\n```\n\nAnd +1.6%<!--a-->.",
+        "differs by +1.6 %<!--a--> on pixels",
+        "| one | +1.6 %<!--a--> |",
+        "- a list with +1.6 %<!--a-->, and more",
+        "(+1.6 %<!--a-->)",
+        "`<!--no-key-->` and +1.6 %<!--a-->",
+        "```python\nprint('<!--no-key-->')\n```\nThen +1.6 %<!--a-->.",
+        "```{code-cell} ipython3\n# <!--no-key-->\n```\n\n:::{admonition} Title\nWith +1.6 %<!--a-->.\n:::",
+        "```{admonition} Title\nWith +1.6 %<!--a-->.\n```\n\nAnd +1.6 %<!--a-->.",
     ],
 )
 def test_a_number_that_agrees(text):
@@ -37,8 +37,8 @@ def test_a_number_that_agrees(text):
 @pytest.mark.parametrize(
     ("old", "value", "new"),
     [
-        ("by 1.6%<!--a-->.", "2.0%", "by 2.0%<!--a-->."),
-        ("by 11.6%<!--a-->.", "1.6%", "by 1.6%<!--a-->."),  # a suffix that agrees is not enough
+        ("by 1.6 %<!--a-->.", "2.0%", "by 2.0 %<!--a-->."),
+        ("by 11.6 %<!--a-->.", "1.6%", "by 1.6 %<!--a-->."),  # a suffix that agrees is not enough
         ("by −1.6<!--a-->.", "1.6", "by 1.6<!--a-->."),
         ("by 1.6<!--a-->.", "-1.6", "by −1.6<!--a-->."),
         ("3-5<!--a-->", "6", "3-6<!--a-->"),
@@ -93,7 +93,7 @@ def test_a_key_at_the_start_of_a_line_would_make_the_line_html():
 def test_roles_become_numbers():
     values = {"a": ["-0.5"], "b": [3], "c": [0.25]}
     text = "By **{glue:text}`a`**, {glue:text}`b` of {glue:text}`c:.0%`; {glue:text}`d`."
-    assert convert(text, values) == "By −0.5<!--a-->, 3<!--b--> of 25%<!--c-->; {glue:text}`d`."
+    assert convert(text, values) == "By −0.5<!--a-->, 3<!--b--> of 25 %<!--c-->; {glue:text}`d`."
 
 
 def page(path, text, *cells, caption=None):

@@ -12,6 +12,7 @@ from itertools import pairwise
 import nbformat
 import pytest
 import yaml
+from execute import cached
 from test_book import CHAPTERS, HTML, ROOT, built, page_html
 
 COPIES = ROOT / "_build" / "notebooks"
@@ -62,7 +63,7 @@ ONE = [
         "(here)=",
         "## A part",
         "{numref}`fig-dot` and {eq}`sum`, {doc}`two`, {doc}`chapter 2 <two>`, {ref}`here`,",
-        "{ref}`that <there>`, {eq}`other`, {math}`y`.",
+        "{ref}`that <there>`, {eq}`other`, {math}`y`, {ref}`ex-one`.",
         "",
         "```{exercise} Twice",
         ":label: ex-one",
@@ -77,6 +78,11 @@ ONE = [
         "```",
         "````",
         id="part",
+    ),
+    text(
+        *["```{admonition} Going deeper", ":class: dropdown", "Folded.", "```", ""],
+        *['<details name="q-01-1"><summary>', "", "$2$", "", "</summary>", "", "**Right.**", "", "</details>"],
+        id="folds",
     ),
     code("print(6 * 7)\nimport sys\nprint('careful', file=sys.stderr)", id="answer"),
 ]
@@ -122,11 +128,16 @@ def test_the_prose_is_plain(copies):
     ]
     two = "https://example.org/book/two.html"
     words = [f"Fig. 1.1 and (1.1), [Two]({two}), [chapter 2]({two}), A part,"]
-    words += [f"[that]({two}#there), [(2.1)]({two}#equation-other), $y$."]
+    words += [f"[that]({two}#there), [(2.1)]({two}#equation-other), $y$, Exercise 1.1."]
     assert cells["part"].split("\n") == [
         *["## A part", *words, "", "> **Exercise 1.1 Twice**", ">", "> What is (1.1)?", ""],
-        *["<details>", "<summary><b>Solution of Exercise 1.1</b></summary>", ""],
+        *['<details style="margin-bottom: 1em">', "<summary><b>Solution of Exercise 1.1</b></summary>", ""],
         *["It is:", "```python", "2", "```", "", "</details>"],
+    ]
+    assert cells["folds"].split("\n") == [
+        *['<details style="margin-bottom: 1em">', "<summary><b>Going deeper</b></summary>", "", "Folded.", "", "</details>", ""],
+        '<details name="q-01-1"><summary style="list-style-position: outside; margin-left: 1em">',
+        *["", "$2$", "", "</summary>", "", "**Right.**", "", "</details>"],
     ]
     assert cells["caption-fig-dot"] == f"**Fig. 1.1** A dot, see [Two]({two}) and (1.1): 5 of 6."
 
@@ -140,9 +151,9 @@ def test_a_picture_stands_in_the_text_itself(copies):
 
 def test_the_code_is_the_same_with_its_output(copies):
     ids = [cell.id for cell in copies["one"]]
-    assert ids == ["opening", "fetch-the-library", "figure", "caption-fig-dot", "part", "answer"]
+    assert ids == ["opening", "fetch-the-library", "figure", "caption-fig-dot", "part", "folds", "answer"]
     of = {cell.id: cell for cell in copies["one"]}
-    for cell in ONE[1::2]:
+    for cell in (ONE[1], ONE[-1]):
         assert of[cell.id].source == cell.source and of[cell.id].metadata == cell.metadata
     assert "image/svg+xml" in of["figure"].outputs[0].data
     assert [(output.name, output.text) for output in of["answer"].outputs] == [("stdout", "42\n")]
@@ -168,6 +179,14 @@ def test_a_copy_has_the_code_of_its_source(page):
     first, *rest = code(cells_of(page, COPIES))
     assert first[0] == "fetch-the-library" and "git clone" in first[1]
     assert rest == code(cells_of(page, ROOT))
+
+
+@built
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_who_runs_a_copy_sees_no_warnings(page):
+    """The page and the copy leave out what goes to stderr; a reader who runs the cells does not."""
+    outputs = [output for cell in cached(ROOT / f"{page}.ipynb").cells for output in cell.outputs]
+    assert [output.text for output in outputs if output.get("name") == "stderr"] == []
 
 
 @built

@@ -50,6 +50,7 @@ return {
   errors: all('[data-mime-type="application/vnd.jupyter.error"]').map((node) => node.innerText),
   details: all(".jp-RenderedMarkdown details").length,
   open: all(".jp-RenderedMarkdown details[open]").length,
+  loose: all(".jp-RenderedMarkdown summary > p").filter((node) => getComputedStyle(node).listStylePosition !== "outside").length,
   figures: all(".tvae-explorer").length,
   drawn: all(".tvae-explorer").filter((node) => node.querySelector("svg *, canvas, img")).length,
   still: all(".tvae-explorer").filter((node) => !node.querySelector("input, button, select")).length,
@@ -122,6 +123,7 @@ def check(seen, notebook):
     source = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     assert seen["formulas"] > sum(cell.count(r"\tag{") for cell in source)
     assert (seen["details"], seen["open"]) == (sum(cell.count("<details") for cell in source), 0)
+    assert seen["loose"] == 0, "the mark of an answer stands above it"
     figures = [cell for cell in notebook.cells if "figure" in cell.metadata.get("mystnb", {})]
     assert seen["captions"] == len(figures) <= seen["images"]
     assert seen["pictures"] == sum(cell.count("<img ") for cell in source)

@@ -11,10 +11,30 @@ built = pytest.mark.skipif(not HTML.is_dir(), reason="the book is not built yet:
 
 SHEET = 672  # a sheet of A4 between the margins of book/_static/print.css, in pixels
 CUT = """
-return [...document.querySelectorAll(".bd-article :is(pre, div.math, table)")]
+return [...document.querySelectorAll(".bd-article :is(pre, div.math, div.math > mjx-container, table)")]
   .filter((box) => box.offsetWidth)
   .filter((box) => box.scrollWidth > box.clientWidth + 1 || box.getBoundingClientRect().right > window.innerWidth + 1)
   .map((box) => box.textContent.trim().slice(0, 80));
+"""
+# The live figures that stick out of their box when that shrinks; they hear of it too late for a printer.
+STICKS_OUT = """
+return [...document.querySelectorAll(".tvae-explorer")].filter((figure) => {
+  figure.style.width = `${figure.clientWidth - 100}px`;
+  const right = (node) => node.getBoundingClientRect().right;
+  return [...figure.querySelectorAll("svg")].some((svg) => right(svg) > right(figure));
+}).length;
+"""
+# The titles of the neighbouring pages that are cut off, and the intervals in tables that take several lines.
+CUT_OFF = """
+const lines = (node) => {
+  const range = document.createRange();
+  range.selectNodeContents(node);
+  return new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size;
+};
+const titles = [...document.querySelectorAll(".prev-next-title")].filter((box) => box.scrollWidth > box.clientWidth);
+const cells = [...document.querySelectorAll("table.compact td")];
+const intervals = cells.filter((cell) => /^\\S+ \\(\\S+ to \\S+\\)$/.test(cell.innerText) && lines(cell) > 1);
+return [...titles, ...intervals].map((box) => box.innerText);
 """
 STILL = "document.head.insertAdjacentHTML('beforeend', '<style>* { transition: none !important }</style>')"
 
@@ -47,6 +67,7 @@ def test_page_on_a_telephone_without_a_network(browser, page):
     assert seen["errors"] == []
     assert seen["typeset"] == seen["raw"]
     assert seen["wide"] <= 0, "the page scrolls sideways on a narrow screen"
+    assert browser.execute_script(CUT_OFF) == []
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     urls = [message["params"]["request"]["url"] for message in messages if message["method"] == "Network.requestWillBeSent"]
     assert [url for url in urls if not url.startswith(("file:", "data:", "blob:"))] == []
@@ -65,6 +86,7 @@ def test_page_on_a_screen_and_on_paper(browser, page):
     try:
         set_width(browser, SHEET)
         assert browser.execute_script(CUT) == []
+        assert browser.execute_script(STICKS_OUT) == 0
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 

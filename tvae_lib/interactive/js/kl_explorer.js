@@ -1,18 +1,16 @@
 // The KL explorer of chapter 02.
 
 start("kl", (root) => {
-  const state = { mu: Number(root.dataset.mu), sigma: Number(root.dataset.sigma), df: Number(root.dataset.df) };
   const redraw = drawLater(() => draw());
-  const change = (name) => (value) => {
-    state[name] = value;
-    redraw();
-  };
-  const mus = Array.from({ length: 121 }, (_, i) => (i - 60) / 10);
-  const controls = [
-    control({ label: "location μ", symbol: "mu", values: mus, start: state.mu, onChange: change("mu") }),
-    control({ label: "scale σ", symbol: "sigma", values: ladder(0.05, 5), start: state.sigma, onChange: change("sigma") }),
-    control({ label: "degrees of freedom ν", symbol: "nu", values: ladder(1, 50), ends: ["1: Cauchy", "50: almost Gaussian"], start: state.df, onChange: change("df") }),
-  ];
+  const { state, controls } = controlled(
+    root,
+    {
+      mu: { label: "location μ", symbol: "mu", values: Array.from({ length: 121 }, (_, i) => (i - 60) / 10) },
+      sigma: { label: "scale σ", symbol: "sigma", values: ladder(0.05, 5) },
+      df: { label: "degrees of freedom ν", symbol: "nu", values: ladder(1, 50), ends: ["1: Cauchy", "50: almost Gaussian"] },
+    },
+    redraw,
+  );
   const panels = ["Densities", "Integrands q log(q / p): area = KL"].map(titledPanel);
   const values = element("div", { class: "tvae-values" });
   const sentence = element("p", { class: "tvae-sentence" });

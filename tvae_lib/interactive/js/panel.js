@@ -46,6 +46,20 @@ function control({ label, symbol, values, start, onChange, ends = values }) {
   return { node: element("div", { class: "tvae-control" }, head, slider, scale), set, show };
 }
 
+// A control for each of the settings, which start as the page's data say; `state` follows them, and `redraw` is called.
+function controlled(root, settings, redraw) {
+  const state = {};
+  const controls = Object.entries(settings).map(([name, setting]) => {
+    state[name] = Number(root.dataset[name]);
+    const onChange = (value) => {
+      state[name] = value;
+      redraw();
+    };
+    return control({ ...setting, start: state[name], onChange });
+  });
+  return { state, controls };
+}
+
 function minus(value) {
   return String(value).replace("-", "\u2212");
 }

@@ -1,7 +1,6 @@
 // The figure of chapter 11: an encoder and a prior whose tails are set apart.
 
 start("tails", (root) => {
-  const state = {};
   const redraw = drawLater(() => draw());
   const tails = { values: ladder(2.5, 200), ends: ["2.5", "200: almost Gaussian"] };
   const settings = {
@@ -10,14 +9,7 @@ start("tails", (root) => {
     encoderDf: { label: "the encoder's ν", symbol: "nu of the encoder", ...tails },
     priorDf: { label: "the prior's ν", symbol: "nu of the prior", ...tails },
   };
-  const controls = Object.entries(settings).map(([name, setting]) => {
-    state[name] = Number(root.dataset[name]);
-    const onChange = (value) => {
-      state[name] = value;
-      redraw();
-    };
-    return control({ ...setting, start: state[name], onChange });
-  });
+  const { state, controls } = controlled(root, settings, redraw);
   const panels = ["Densities, logarithm to base 10", "KL against the location μ"].map(titledPanel);
   const values = element("div", { class: "tvae-values" });
   const sentence = element("p", { class: "tvae-sentence" });
