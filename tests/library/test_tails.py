@@ -1,11 +1,16 @@
 """The losses of chapter 11's short experiments, against densities of SciPy, quadrature and finite differences."""
 
+import inspect
+import json
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 from scipy.integrate import quad
 
+from tvae_lib import results
 from tvae_lib.experiments import tails
 from tvae_lib.latent import StudentT, kl_exact_and_grad
 
@@ -134,3 +139,12 @@ def test_log_loss_without_a_network():
     fill_in = lambda train, x, missing: np.array([[0.25, 1.0, 0.0]])
     expected = -(np.log(0.25) + np.log(0.1)) / 2  # 1.0 is cut to 0.9, and the third answer was seen
     assert tails.log_loss_without_a_network(fill_in, None, x, missing, limit=0.1) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("experiment", [tails.df_on_digits, tails.df_on_answers])
+def test_stored_paths_of_nu_are_as_many_and_as_long_as_the_code_says(experiment):
+    defaults = inspect.signature(experiment).parameters
+    models = json.loads((results.RESULTS / "tails" / f"{experiment.__name__}.json").read_bytes())["models"]
+    runs = {(model["learned"], model["start"], model["seed"]) for model in models}
+    assert runs == {*product(("prior", "tied"), (2.5, 5.0, 21.0, 100.0), defaults["seeds"].default)} and len(runs) == len(models)
+    assert all(len(model["path"]) == defaults["epochs"].default + 1 and model["path"][0] == model["start"] for model in models)

@@ -1,15 +1,16 @@
 """What chapter 11 measures on trained models, and the theory it holds against that: against SciPy and closed forms."""
 
 import json
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy import optimize, stats
+from scipy import integrate, optimize, stats
 
 from tvae_lib import results
 from tvae_lib.experiments import whose_tail
-from tvae_lib.latent import Apart, Gaussian, StudentT, kl_exact, kl_exact_and_grad
+from tvae_lib.latent import Apart, Gaussian, StudentT, kl_exact, kl_exact_and_grad, prior_of
 from tvae_lib.vae_numpy import VAE
 
 LINE = whose_tail.LINE
@@ -66,11 +67,56 @@ def test_stages_hand_the_weights_on(monkeypatch, rng):
     assert np.linalg.norm(both - start) > np.linalg.norm(one - start)  # two epochs go further than one
 
 
+# Priors that are no t
+
+
+SCIPY_S = {"Gaussian": stats.norm(), "Laplace": stats.laplace(), "Logistic": stats.logistic()}
+FAMILIES = pytest.mark.parametrize("family", whose_tail.OTHERS.values(), ids=whose_tail.OTHERS)
+
+
+@pytest.mark.parametrize("prior", [whose_tail.Laplace(), whose_tail.Logistic()], ids=["laplace", "logistic"])
+def test_densities_of_other_priors(prior):
+    reference, z, h = SCIPY_S[type(prior).__name__], np.linspace(-40, 40, 80), 1e-6
+    np.testing.assert_allclose(prior.log_prob(z), reference.logpdf(z), rtol=1e-12)
+    np.testing.assert_allclose(prior.score(z), (reference.logpdf(z + h) - reference.logpdf(z - h)) / (2 * h), atol=1e-7)
+    assert stats.kstest(prior.sample(np.random.default_rng(0), 20_000), reference.cdf).pvalue > 0.01
+
+
+@FAMILIES
+def test_exact_kl_of_other_priors_is_the_integral(family):
+    """Up to the scale of a dead coordinate, 1.75 for the logistic, and beyond, and far out."""
+    noise, prior = (SCIPY_S[type(part).__name__] for part in (getattr(family, "encoder", family), prior_of(family)))
+    mu, sigma = (part.ravel() for part in np.meshgrid([-6.0, -0.4, 0.0, 0.02, 1.5], [0.1, 0.6, 1.3, 2.0]))
+    kl, _, _ = kl_exact_and_grad(family, mu, 2 * np.log(sigma))
+    for m, s, found in zip(mu, sigma, kl, strict=True):
+        integrand = lambda e, m=m, s=s: noise.pdf(e) * (noise.logpdf(e) - np.log(s) - prior.logpdf(m + s * e))
+        cuts = [-40, *sorted([np.clip(-m / s, -39, 39), 0]), 40]  # at the kinks
+        expected = sum(integrate.quad(integrand, *piece, limit=200, epsabs=1e-11)[0] for piece in pairwise(cuts))
+        assert found == pytest.approx(expected, abs=1e-6)
+
+
+@FAMILIES
+def test_gradients_of_other_priors(family, rng):
+    mu, logvar, h = rng.normal(0, 2, (40, 3)), rng.normal(-1, 1, (40, 3)), 1e-4
+    _, dmu, dlogvar = kl_exact_and_grad(family, mu, logvar)
+    kl = lambda mu, logvar: kl_exact(family, mu, logvar)
+    slope = lambda f: (8 * (f(h) - f(-h)) - (f(2 * h) - f(-2 * h))) / (12 * h)
+    np.testing.assert_allclose(dmu, slope(lambda step: kl(mu + step, logvar)), atol=1e-8)
+    np.testing.assert_allclose(dlogvar, slope(lambda step: kl(mu, logvar + step)), atol=1e-8)
+    model = VAE(family, sizes=(6, 4, 3), rng=1, kl="exact")
+    x, eps = rng.random((20, 6)), family.sample(rng, (20, 3))
+    loss, grads = model.loss_and_grad(x, eps)
+    assert np.isfinite(loss.total) and all(grad.dtype == np.float32 for grad in grads.values())
+
+
 # The exchange rate
 
 
 def exchange_rate(encoder, prior, variance):
-    family = Apart(encoder, prior)
+    return rate_of(Apart(encoder, prior), variance)
+
+
+def rate_of(family, variance):
     sigma = optimize.brentq(lambda s: float(kl_exact_and_grad(family, 0.0, 2 * np.log(s))[2]), 0.2, 3)
     h = 1e-3
     slope = float(kl_exact_and_grad(family, h, 2 * np.log(sigma))[1]) / h
@@ -86,6 +132,12 @@ def test_exchange_rates(df):
     # The efficiency of the mean as an estimate of a t's location: from the Fisher information by integration.
     information = stats.t(df).expect(lambda e: ((df + 1) * e / (df + e**2)) ** 2)
     assert exchange_rate(t, t, variance) == pytest.approx(1 / (information * variance), rel=1e-5)
+
+
+def test_exchange_rates_of_other_priors():
+    """One half for the tied Laplace, as for a tied t with nu = 3, though all its moments are finite."""
+    for name, rate, variance in (("gaussian_laplace", 1, 1), ("laplace", 0.5, 2), ("gaussian_logistic", 1, 1)):
+        assert rate_of(whose_tail.OTHERS[name], variance) == pytest.approx(rate, rel=2e-3)
 
 
 def test_a_t_encoder_under_a_gaussian_prior_pays_a_gaussian_s_price_and_a_constant():

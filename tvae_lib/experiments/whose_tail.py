@@ -1,6 +1,6 @@
-"""What chapter 11 asks of trained models, and a short study of its own; all goes to results/tails/NAME.json.
+"""What chapter 11 asks of trained models, and two short studies of its own; all goes to results/tails/NAME.json.
 
-    python -m tvae_lib.experiments.whose_tail                 # all; ten minutes on one core
+    python -m tvae_lib.experiments.whose_tail                 # all; an hour on one core
     python -m tvae_lib.experiments.whose_tail --only prices_first
 
 What a file has already is not computed again.
@@ -11,9 +11,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-from scipy import integrate, optimize
+from scipy import integrate, optimize, special
 
-from tvae_lib import checkpoint, outliers, results
+from tvae_lib import checkpoint, divergences, outliers, results
 from tvae_lib.data import load_mnist
 from tvae_lib.experiments import driver
 from tvae_lib.experiments.studies import SHORT, sweep
@@ -94,7 +94,68 @@ def of_run(run, record, weights):
     return found | averaged_code(checkpoint.load(weights, family=run.family), load_mnist().test[:2000])
 
 
-# ---- a short study
+# ---- two more shapes for a tail, each at scale 1
+
+
+class Logistic:
+    """The logistic density. Its variance, pi^2 / 3, is near that of a t with nu = 3."""
+
+    def sample(self, rng, shape):
+        return rng.logistic(size=shape)
+
+    def log_prob(self, z):
+        return -np.abs(z) - 2 * np.log1p(np.exp(-np.abs(z)))
+
+    def score(self, z):
+        return -np.tanh(z / 2)
+
+    def kl_from_gaussian(self, mu, logvar):
+        """By Gauss and Hermite's rule, as `divergences.t_from_gaussian`."""
+        eps, weight = np.transpose(divergences.gauss_hermite())
+        sigma = np.exp(0.5 * logvar)
+        z = mu[..., None] + sigma[..., None] * eps
+        kl = -self.log_prob(z) @ weight - 0.5 * (logvar + np.log(2 * np.pi * np.e))
+        pull = -self.score(z)
+        return kl, pull @ weight, 0.5 * (sigma * (pull @ (weight * eps)) - 1)
+
+
+class Laplace:
+    """The Laplace density, variance 2, as on the page "Add your own latent"."""
+
+    def sample(self, rng, shape):
+        return rng.laplace(size=shape)
+
+    def log_prob(self, z):
+        return -np.log(2) - np.abs(z)
+
+    def score(self, z):
+        return -np.sign(z)
+
+    def kl_exact_and_grad(self, mu, logvar):
+        """Of the tied pair."""
+        sigma, away = np.exp(0.5 * logvar), np.abs(mu)
+        decay = np.exp(-away / sigma)
+        return away + sigma * decay - 0.5 * logvar - 1, np.sign(mu) * (1 - decay), 0.5 * ((sigma + away) * decay - 1)
+
+    def kl_from_gaussian(self, mu, logvar):
+        """In closed form, as E|z| = mu erf(mu / sigma sqrt 2) + 2 sigma phi(mu / sigma)."""
+        sigma = np.exp(0.5 * logvar)
+        dmu, peak = special.erf(mu / sigma / np.sqrt(2)), sigma * np.sqrt(2 / np.pi) * np.exp(-0.5 * (mu / sigma) ** 2)
+        kl = np.log(2) + mu * dmu + peak - 0.5 * (logvar + np.log(2 * np.pi * np.e))
+        return kl, dmu, 0.5 * (peak - 1)
+
+
+class UnderGaussian(Apart):
+    """A Gaussian encoder under one of these two."""
+
+    def __init__(self, prior):
+        super().__init__(Gaussian(), prior)
+
+    def kl_exact_and_grad(self, mu, logvar):
+        return self.prior.kl_from_gaussian(mu, logvar)
+
+
+# ---- short studies
 
 
 def scored(model, seed):
@@ -126,7 +187,17 @@ def prices_first():
         yield {"seed": seed}, lambda seed=seed: trained(seed, (apart, 5, "exact"), (t, 15, "exact"))
 
 
-EXPERIMENTS = (runs_of_chapter, prices_first)
+OTHERS = {"gaussian_laplace": UnderGaussian(Laplace()), "laplace": Laplace(), "gaussian_logistic": UnderGaussian(Logistic())}
+
+
+def other_priors():
+    """The same schedule for priors that are no t, and for a tied pair of Laplace densities: compare with the study "exact"."""
+    for seed in range(5):
+        for name, family in OTHERS.items():
+            yield {"model": name, "seed": seed}, lambda seed=seed, family=family: trained(seed, (family, 20, "exact"))
+
+
+EXPERIMENTS = (runs_of_chapter, prices_first, other_priors)
 
 
 def main(arguments=None):
