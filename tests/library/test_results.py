@@ -46,6 +46,7 @@ def test_names_and_families():
         assert results.model_of(results.family_of(name)) == name
     assert results.family_of("t3unit").scale ** 2 * stats.t(3).var() == pytest.approx(1)
     assert results.title("latent_map") == "most probable code" and results.title("pca60") == "PCA, 60"
+    assert results.title("gaussian_laplace") == "Gaussian encoder, Laplace prior"
     assert results.title("mse_imputation") == "mse_imputation" and results.title("t3unit") == "t, ν = 3, unit variance"
 
 

@@ -10,6 +10,8 @@ from tvae_lib.inputs import said
 # What the book calls the methods and masks of the tables.
 TITLES = {
     "gaussian": "Gaussian",
+    "laplace": "Laplace",
+    "logistic": "logistic",
     "single_pass": "one pass",
     "pseudo_gibbs": "feeding back",
     "feed_draws": "feeding back draws",
@@ -64,7 +66,7 @@ def family_of(model):
 
 def title(name):
     """What a table or figure calls a model, a method or a mask: title("t21") is "t, ν = 21"; other names stay as they are."""
-    family = r"(?:gaussian|m?t\d[\d.]*)"
+    family = r"(?:gaussian|laplace|logistic|m?t\d[\d.]*)"
     if parts := re.fullmatch(f"({family})_({family})", name):
         return ", ".join(re.sub(r"$|(?=,)", f" {part}", title(parts[i]), count=1) for i, part in ((1, "encoder"), (2, "prior")))
     if parts := re.fullmatch(r"(m?)t(\d[\d.]*)(unit)?", name):
