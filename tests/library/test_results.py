@@ -1,5 +1,7 @@
 """Reading results/: intervals, pairs of models, names, and the source project's figures."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -107,6 +109,23 @@ def test_files_of_a_study(refuses):
     assert results.load_history("t5_t3", 1, study="exact") == record["history"]
     with refuses("no weights are shipped for model 'gaussian' with seed 0; there are gaussian-numpy-0"):
         results.load_model("gaussian", study="exact")
+
+
+def test_scores_of_filling_in(tmp_path, monkeypatch):
+    rows = [["random", "importance", {"mse": 0.01}], ["squares", "latent_map", {"mse": 0.02, "ssim": 0.5}]]
+    holes = {"a": {"model": "t21", "seed": 2, "study": "holes_mask", "rows": rows}}
+    floor = {"b": {"network": "vaeac", "seed": 0, "rows": rows[:1]}, "c": {"network": "", "seed": 1, "rows": rows[1:]}}
+    (tmp_path / "holes.json").write_text(json.dumps(holes))
+    (tmp_path / "floor.json").write_text(json.dumps(floor))
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    expected = [
+        ["holes_mask", "t21", 2, "random", "importance", 10, np.nan],
+        ["holes_mask", "t21", 2, "squares", "latent_map", 20, 0.5],
+        ["vaeac", "gaussian", 0, "random", "importance", 10, np.nan],
+        ["without", "gaussian", 1, "squares", "latent_map", 20, 0.5],
+    ]
+    columns = ["trained", "model", "seed", "mask", "method", "mse", "ssim"]
+    pd.testing.assert_frame_equal(results.load_filling.__wrapped__(), pd.DataFrame(expected, columns=columns), check_dtype=False)
 
 
 def test_what_the_source_project_published(refuses):
