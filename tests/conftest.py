@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from threadpoolctl import threadpool_limits
 
 from tvae_lib.data import load_mnist
@@ -14,6 +14,8 @@ from tvae_lib.data import load_mnist
 # The property tests try the same examples every time; HYPOTHESIS_PROFILE=long tries twenty times as many, and others each time.
 quiet = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
 settings.register_profile("repeatable", derandomize=True, max_examples=20, **quiet)
+# For tools/mutants.py: whether an example fails, not which is the simplest.
+settings.register_profile("found", settings.get_profile("repeatable"), phases=[Phase.explicit, Phase.generate])
 settings.register_profile("long", max_examples=400, **quiet)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 

@@ -174,17 +174,19 @@ def test_an_older_result_is_read_and_checked_for_its_form(tmp_path):
             one_line(error, path, "restore it, or delete it and run")
         else:
             assert "flipped" in name
-    wrong = {
-        "epochs": 4,
-        "history": {},
-        "scores": [["test_loss", "", 1.5]],
-        "df": "21",
-        "seed": None,
-        "study": "exact",
-        "crc33": 1,
-        "crc32": 1,
-    }
-    for name, value in wrong.items():
+    row, floats = ["test_loss", "", "", 1.5], record["history"]
+    wrong = [
+        ("epochs", 4),
+        ("history", {}),
+        *(("history", floats | {"kl": kl}) for kl in ([0.5, 1.5], [0.5, 1.5, 2], [0.5, 1.5, "2.5"])),
+        *(("scores", [row, other]) for other in (row[1:], [*row, 1.5], [*row[:2], 3, 1.5], [*row[:3], 1], [*row[:3], "1.5"])),
+        ("df", "21"),
+        ("seed", None),
+        ("study", "exact"),
+        ("crc33", 1),
+        ("crc32", 1),
+    ]
+    for name, value in wrong:
         path.write_text(json.dumps({**older, name: value}))
         with pytest.raises(ValueError) as caught:
             results.read_record(path)

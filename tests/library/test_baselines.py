@@ -42,10 +42,11 @@ def test_zero_and_mean(task):
 
 def test_nearest_neighbours_against_scikit_learn(task):
     train, x, missing = (part[:40] if part is not task[0] else part for part in task)
-    imputer = KNNImputer(n_neighbors=10, keep_empty_features=True).fit(train)
-    expected = imputer.transform(np.where(missing, np.nan, x))
-    prediction = baselines.nearest_neighbours(train, x, missing, k=10)
-    np.testing.assert_allclose(np.where(missing, prediction, x), expected, atol=1e-5)
+    for k in (1, 10):
+        imputer = KNNImputer(n_neighbors=k, keep_empty_features=True).fit(train)
+        expected = imputer.transform(np.where(missing, np.nan, x))
+        prediction = baselines.nearest_neighbours(train, x, missing, k=k)
+        np.testing.assert_allclose(np.where(missing, prediction, x), expected, atol=1e-5)
 
 
 def test_principal_components_stop_at_a_fixed_point(task):
@@ -167,3 +168,7 @@ def test_bad_input(task, refuses):
             baselines.mean(train, x, missing, limits=limits)
     with refuses(r"pixels must lie in \[0, 0.5\], got values from 0 to 1"):
         baselines.mean(train, x, missing, limits=(0, 0.5))
+    for method in METHODS:
+        for wrong in (1.01 * train, train - 0.01):
+            with refuses(r"pixels must lie in \[0, 1\], got values from"):
+                method(wrong, x, missing)

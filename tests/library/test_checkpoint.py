@@ -47,6 +47,14 @@ def test_text_paths_and_new_folders(tmp_path, model):
     assert checkpoint.load(path).sizes == SIZES
 
 
+@pytest.mark.parametrize("nothing", [3, None, "", ".", "/"])
+def test_a_path_that_names_no_file(nothing, model, refuses):
+    with refuses("path must name a file, got"):
+        checkpoint.save(nothing, model)
+    with refuses("path must name a file, got"):
+        checkpoint.load(nothing)
+
+
 def test_half_precision(path, model):
     checkpoint.save(path, model, dtype=np.float16)
     assert all(value.dtype == np.float16 for value in load_file(path).values())
@@ -55,6 +63,16 @@ def test_half_precision(path, model):
         assert back.params[name].dtype == np.float32
         np.testing.assert_array_equal(back.params[name], value.astype(np.float16))
         np.testing.assert_allclose(back.params[name], value, rtol=2**-11, atol=1e-7)
+
+
+def test_a_weight_too_large_for_the_precision(path, model, refuses):
+    bias = model.params["decoder.0.bias"]
+    bias[0] = -65504  # float16 has none larger
+    checkpoint.save(path, model, dtype=np.float16)
+    assert checkpoint.load(path).params["decoder.0.bias"][0] == -65504
+    bias[0] = -65536
+    with refuses("decoder.0.bias has values up to 65536, too large for float16"):
+        checkpoint.save(path, model, dtype=np.float16)
 
 
 def test_half_precision_halves_the_file(tmp_path):
@@ -111,8 +129,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(path, model, monkeypa
 
 def test_a_failed_first_write_leaves_nothing(path, model, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(NoSpaceError()))
-    with pytest.raises(NoSpaceError):
+    with pytest.raises(NoSpaceError) as caught:
         checkpoint.save(path, model)
+    assert caught.value.filename == str(path)
     assert list(path.parent.iterdir()) == []
 
 

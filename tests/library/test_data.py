@@ -43,6 +43,8 @@ def test_loaders_cache_and_protect_their_arrays(mnist):
     assert data.load_mnist() is mnist
     with pytest.raises(ValueError, match="read-only"):
         mnist.train[0, 0] = 1
+    with pytest.raises(AttributeError):
+        mnist.train = mnist.valid
     images, labels = data.load_fashion_test()
     assert images.shape == (10_000, 784) and images.dtype == np.float32 and images.max() == 1
     assert np.bincount(labels).tolist() == [1000] * 10

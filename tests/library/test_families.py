@@ -122,7 +122,7 @@ def test_multivariate_density_score_and_draws(family, d):
     assert family.log_prob(z).shape == z.shape
     np.testing.assert_allclose(family.log_prob(z).sum(axis=-1), reference.logpdf(z).reshape(5, 10), rtol=1e-10)
     np.testing.assert_allclose(family.log_prob(z)[..., 0], stats.t.logpdf(z[..., 0], family.df), rtol=1e-10)
-    z = z[:, 0].clip(-30, 30)
+    z = z[:3, :2].clip(-30, 30)
     np.testing.assert_allclose(family.score(z), differences(lambda x: family.log_prob(x).sum(), z), rtol=1e-7, atol=1e-8)
 
 

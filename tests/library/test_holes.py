@@ -126,7 +126,7 @@ def test_limits_follow_the_likelihood(rng, refuses):
         assert float(model.loss_and_grad(x, eps)[0].total) > 0
         with refuses(r"pixels must lie in \[-1e\+06, 1e\+06\], got"):
             model.loss(x * np.nan, eps)
-    for bad in (0, -1, np.nan, "1", True):
+    for bad in (0, -1, 9.9e-7, 1.0000001e6, np.nan, "1", True):
         with refuses("sd must be a number from 1e-6 to 1e6, got"):
             Normal(bad)
         with refuses("scale must be a number from 1e-6 to 1e6, got"):
@@ -226,6 +226,10 @@ def test_holes_of_the_validation_images_and_all_pixels(rng, refuses):
     assert found[0] == pytest.approx(model.loss(x, eps, mask).total, rel=1e-12)
     found = evaluate(model, x, np.random.default_rng(0), mask, all_pixels=True)
     assert found[0] == pytest.approx(model.loss(x, eps, mask, all_pixels=True).total, rel=1e-12)
+    many, holes = np.tile(x, (40, 1)), np.tile(mask, (40, 1))  # in two parts
+    eps = model.family.sample(np.random.default_rng(0), (1200, 3))
+    found = evaluate(model, many, np.random.default_rng(0), holes)
+    assert found[0] == pytest.approx(model.loss(many, eps, holes).total, rel=1e-12)
     history = fit(model, x, np.where(mask, np.nan, x), epochs=1, missing=np.zeros_like(mask), **OPTIONS)
     assert np.isfinite(history.valid_loss).all()
     with refuses(r"pixels must lie in \[0, 1\]"):

@@ -344,7 +344,7 @@ def test_langevin_is_the_naive_chain(narrow_model, draws, warm_up):
     np.testing.assert_allclose(share, np.mean(accepted, axis=0), rtol=1e-6)
 
 
-@pytest.mark.parametrize("draws, warm_up", [(40, 0), (40, 3), (3, 9)])
+@pytest.mark.parametrize("draws, warm_up", [(40, 0), (40, 3), (3, 9), (2, 0)])
 def test_metropolis_is_the_naive_chain(narrow_model, draws, warm_up):
     """Each image by itself, the densities of whole images from SciPy."""
     model, x, missing = narrow_model
@@ -421,6 +421,12 @@ def test_completions(model, masked, method):
     np.testing.assert_allclose(means[0], impute.fill(x, missing, expit(model.decode(code))), atol=1e-6)
 
 
+@every_method
+def test_one_draw_is_the_mean_of_its_code(model, masked, method):
+    code = method(model, *masked, draws=1, seed=3, code=True)
+    np.testing.assert_allclose(method(model, *masked, draws=1, seed=3), expit(model.decode(code)), atol=1e-6)
+
+
 @pytest.mark.parametrize("method", [impute.single_pass, impute.latent_map], ids=lambda method: method.__name__)
 def test_completions_average_to_the_mean(model, masked, method):
     """Of 600 black or white draws for each pixel: within the error of a share."""
@@ -456,7 +462,7 @@ def test_bad_options(model, masked, refuses):
 
 
 def test_what_is_taken_if_nothing_is_said(model, masked):
-    for method in (*METHODS, impute.importance_and_ess):
+    for method in (*METHODS, impute.importance_and_ess, impute.langevin_and_acceptance, impute.metropolis_and_acceptance):
         warm_up = {} if method in (impute.single_pass, impute.pseudo_gibbs) else {"warm_up": 5}
         for found, said in zip(method(model, *masked), method(model, *masked, draws=30, seed=0, **warm_up), strict=True):
             np.testing.assert_array_equal(found, said)

@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from tvae_lib import checkpoint, imputer
 from tvae_lib.imputer import VAEImputer
 from tvae_lib.latent import Gaussian
+from tvae_lib.tables.imputer import some_missing
 from tvae_lib.vae_numpy import VAE
 
 
@@ -70,6 +71,19 @@ def test_units_do_not_matter(curve):
     here = VAEImputer(epochs=3).fit_transform(holes)
     there = VAEImputer(epochs=3).fit_transform(holes * units + zeros)
     np.testing.assert_allclose(there, here * units + zeros, rtol=1e-4)
+
+
+def test_every_batch_of_a_whole_table_gets_holes():
+    missing = some_missing(7)(np.random.default_rng(0), 3000)
+    assert missing.shape == (3000, 7) and missing.dtype == bool
+    assert abs(missing.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / missing.size)
+
+
+def test_seeds_follow_the_random_state(curve):
+    first, again, other = (VAEImputer(epochs=0, random_state=i).fit(curve[1][:20]).model_.params for i in (1, 1, 2))
+    np.testing.assert_equal(first, again)
+    assert (first["encoder.0.weight"] != other["encoder.0.weight"]).any()
+    assert len({VAEImputer(random_state=i)._seed() for i in range(200)}) == 200
 
 
 def test_saved_and_loaded(curve, fitted, tmp_path, refuses):

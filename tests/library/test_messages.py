@@ -85,8 +85,10 @@ def cases():
     for score in (metrics.mse, metrics.ssim_global, metrics.ssim):
         yield score, (RAGGED, X), f"the truth {NO_ARRAY}"
         yield score, (X, RAGGED), f"the prediction {NO_ARRAY}"
-        yield score, (X, X + 1.1e6), "the prediction must be finite and at most 1e+06 in size, got values from 1.1e+06 to 1.1e+06"
+        yield score, (X, X + 1e6), "the prediction must be finite and at most 1e+06 in size, got values from 1e+06 to 1e+06"
         yield score, (X[:0], X[:0]), "there must be at least one pixel to score, got images of shape (0, 784)"
+    yield metrics.coverage, (X, X[None] + 1e6, MASK), "completions must be finite and at most 1e+06 in size, got"
+    yield metrics.coverage, (X + 1e6, X[None], MASK), "the truth must be finite and at most 1e+06 in size, got"
     yield metrics.ssim, (X[:, 1:], X[:, 1:]), "images must have shape (n, 784), got (2, 783)"
     yield metrics.mse_missing, (X, X, ~MASK), "missing marks no pixel, so there is nothing to score"
 
@@ -106,12 +108,23 @@ def test_the_message(function, arguments, message, refuses):
         function(*arguments)
 
 
+def test_long_values_are_cut():
+    assert inputs.said("a" * 78) == repr("a" * 78)
+    assert inputs.said("a" * 79) == "'" + "a" * 76 + "..."
+    assert inputs.said(np.zeros((2, 2))) == "array([[0., 0.], [0., 0.]])"
+
+
 def test_the_limits_themselves_are_allowed():
     inputs.check_code(CODE + 1e120, CODE - 600)
     inputs.check_code(np.float32(CODE - 1e15), np.float32(CODE + 80))
     assert StudentT(1e20).df == 1e20 and StudentT(1e-6).df == 1e-6
     assert np.isfinite(MODEL.decode(NOISE * np.float32(1e15))).all()
     assert metrics.mse(X * 0.0, np.full(X.shape, 1e6)) == 1e12
+
+
+def test_images_of_another_width_with_holes(refuses):
+    with refuses(r"^x must have shape \(n, 784\), got \(2, 783\)"):
+        impute.single_pass(MODEL, X[:, 1:], MASK[:, 1:])
 
 
 @pytest.mark.parametrize("part", ["encoder.0.bias", "encoder.1.bias"])

@@ -1,11 +1,13 @@
 """Reading results/: intervals, pairs of models, names, and the source project's figures."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from tvae_lib import results
+from tvae_lib import checkpoint, results
 from tvae_lib.results import Interval
 
 
@@ -16,6 +18,8 @@ def test_interval_of_a_sample(rng):
     np.testing.assert_allclose([*gap], [values.mean(), *expected], rtol=1e-12)
     assert gap.mean in gap and gap.low in gap and gap.high in gap
     assert gap.low - 1e-9 not in gap and gap.high + 1e-9 not in gap
+    with pytest.raises(AttributeError):
+        gap.mean = 0.0
     for scaled in (-1000 * gap, gap * -1000):
         np.testing.assert_allclose([*scaled], [*Interval.of(-1000 * values)], rtol=1e-12)
 
@@ -90,12 +94,39 @@ def test_pairs_are_the_seeds_of_both(few_scores):
 
 def test_a_row_that_compares(few_scores):
     row = results.compare("mse_imputation", scale=1000, spec=".1f", **few_scores)
+    assert results.compare("mse_imputation", **few_scores)["Gaussian"] == "0.02 ± 0.00"
     assert row == {"Gaussian": "22.5 ± 2.1", "t, ν = 21": "20.5 ± 0.7", "t − Gaussian (95 %)": "−2.0 (−14.7 to +10.7)"}
 
 
 def test_models_without_scores_are_refused(few_scores, refuses):
     with refuses("models must be among 'gaussian', 't21', got 't3'"):
         results.paired("mse_imputation", "t3", **few_scores)
+
+
+def test_files_of_a_study(refuses):
+    expected = checkpoint.load(results.RESULTS / "weights" / "gaussian-numpy-0-holes.safetensors").params
+    np.testing.assert_equal(results.load_model("gaussian", study="holes").params, expected)
+    record = results.read_record(results.RESULTS / "runs" / "t5_t3-numpy-1-exact.json")
+    assert results.load_history("t5_t3", 1, study="exact") == record["history"]
+    with refuses("no weights are shipped for model 'gaussian' with seed 0; there are gaussian-numpy-0"):
+        results.load_model("gaussian", study="exact")
+
+
+def test_scores_of_filling_in(tmp_path, monkeypatch):
+    rows = [["random", "importance", {"mse": 0.01}], ["squares", "latent_map", {"mse": 0.02, "ssim": 0.5}]]
+    holes = {"a": {"model": "t21", "seed": 2, "study": "holes_mask", "rows": rows}}
+    floor = {"b": {"network": "vaeac", "seed": 0, "rows": rows[:1]}, "c": {"network": "", "seed": 1, "rows": rows[1:]}}
+    (tmp_path / "holes.json").write_text(json.dumps(holes))
+    (tmp_path / "floor.json").write_text(json.dumps(floor))
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    expected = [
+        ["holes_mask", "t21", 2, "random", "importance", 10, np.nan],
+        ["holes_mask", "t21", 2, "squares", "latent_map", 20, 0.5],
+        ["vaeac", "gaussian", 0, "random", "importance", 10, np.nan],
+        ["without", "gaussian", 1, "squares", "latent_map", 20, 0.5],
+    ]
+    columns = ["trained", "model", "seed", "mask", "method", "mse", "ssim"]
+    pd.testing.assert_frame_equal(results.load_filling.__wrapped__(), pd.DataFrame(expected, columns=columns), check_dtype=False)
 
 
 def test_what_the_source_project_published(refuses):

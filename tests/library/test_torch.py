@@ -120,6 +120,12 @@ def test_encode_decode_and_reconstruct_agree(images):
     np.testing.assert_allclose(twin.reconstruct(images[:20], eps), ours.reconstruct(images[:20], eps), rtol=1e-11)
 
 
+def test_the_numpy_model_makes_arrays_of_tensors():
+    model, x, eps = vae_numpy.VAE(StudentT(3), (7, 5, 2)), torch.full((4, 7), 0.5), torch.ones(4, 2)
+    assert model.loss(x, eps).total == model.loss(x.numpy(), eps.numpy()).total
+    assert type(model.decode(eps)) is np.ndarray
+
+
 def test_arrays_and_tensors_are_both_taken_and_shared_arrays_draw_no_warning(images, recwarn):
     _, twin = twins(Gaussian())
     eps = np.random.default_rng(0).standard_normal((20, 10))
@@ -176,6 +182,16 @@ def test_exact_t_kl_passes_torchs_gradient_check(df):
     assert torch.autograd.gradcheck(lambda mu, logvar: vae_torch.kl_exact(StudentT(df), mu, logvar), latent)
     ours = kl_exact_and_grad(StudentT(df), *(part.detach().numpy() for part in latent))[0]
     np.testing.assert_array_equal(vae_torch.kl_exact(StudentT(df), *latent).detach(), ours)
+
+
+def test_the_kl_takes_tensors_of_single_or_double_precision(refuses):
+    good = torch.zeros(2, 3)
+    for bad in (good.numpy(), good.half(), good.long()):
+        for kl, count in ((vae_torch.kl_exact, 2), (vae_torch.kl_sample, 3)):
+            for place in range(count):
+                tensors = [bad if i == place else good for i in range(count)]
+                with refuses("the KL takes tensors of float32 or float64, got (torch.)?(float32|float16|int64)"):
+                    kl(StudentT(3), *tensors)
 
 
 def test_exact_t_kl_refuses_a_second_derivative():

@@ -110,7 +110,9 @@ def test_evaluate_weighs_images_not_batches(mnist):
 def test_progress_bar(small, capsys):
     fit(new_model(), *small, epochs=2, **{**OPTIONS, "progress": True})
     shown = capsys.readouterr()
-    assert "2/2" in shown.err and "valid=" in shown.err and not shown.out
+    assert "2/2" in shown.err and "valid=" in shown.err and "training:" in shown.err and not shown.out
+    fit(new_model(), *small, epochs=1, **{**OPTIONS, "progress": {"desc": "seed 3"}})
+    assert "seed 3:" in capsys.readouterr().err
     fit(new_model(), *small, epochs=2, **OPTIONS)
     assert capsys.readouterr() == ("", "")
 
