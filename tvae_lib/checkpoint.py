@@ -128,8 +128,7 @@ def read(path):
         raise ValueError(f"{path} was not written by tvae_lib.checkpoint.save (its format is {metadata.get('format')!r})")
     try:
         checksum = _checksum(metadata, params)
-        # A file may have no checksum. But a name that nobody writes is a damaged one, perhaps of the checksum.
-        whole = metadata.get("crc32", checksum) == checksum and metadata.keys() <= {"format", "config", "extra", "crc32"}
+        whole = metadata["crc32"] == checksum
         config, extra = json.loads(metadata["config"]), json.loads(metadata["extra"])
         whole = whole and config.keys() >= {"family", "df", "sizes", "kl"} and isinstance(config["sizes"], list)
     except (KeyError, ValueError, AttributeError, RecursionError):  # of JSON, or JSON that is no dict
