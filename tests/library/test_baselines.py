@@ -150,6 +150,13 @@ def test_a_table_of_real_numbers(rng, method):
         assert metrics.mse_missing(x + 7, found, missing) < 0.05 * x[:, 1].var()
 
 
+def test_what_is_taken_if_nothing_is_said(task):
+    options = [{}, {}, {"width": 1, "shape": (28, 28)}, {"k": 10}, {"components": 60, "passes": 30}, {"ridge": 1e-3}]
+    train, x, missing = task[0][:200], task[1][:6], task[2][:6]
+    for method, said in zip(METHODS, options, strict=True):
+        np.testing.assert_array_equal(method(train, x, missing), method(train, x, missing, limits=(0, 1), **said))
+
+
 def test_bad_input(task, refuses):
     train, x, missing = (part[:20] for part in task)
     with refuses(r"shape must be two whole numbers, 1 or more, rows and columns, got \(28,\)"):

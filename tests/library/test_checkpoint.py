@@ -10,6 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from tvae_lib import checkpoint
 from tvae_lib.latent import Gaussian, StudentT
+from tvae_lib.likelihood import Bernoulli
 from tvae_lib.vae_numpy import VAE
 
 SIZES = (6, 5, 2)
@@ -95,6 +96,21 @@ def test_extra_values_come_back(path, model):
     assert config == {"family": "StudentT", "df": 7.5, "sizes": [6, 5, 2], "kl": "sample"}
     assert set(params) == set(model.params)
     assert extra == {"run": {"seed": 3}, "note": "é", "history": {"loss": [1.5, 0.1 + 0.2]}}
+
+
+def test_extra_values_that_json_does_not_know(path, model, refuses):
+    with refuses(r"extra must be JSON values \(numbers, texts, lists, dicts\), got note"):
+        checkpoint.save(path, model, note={1})
+    assert not path.exists()
+
+
+def test_a_likelihood_of_ones_own_is_not_loaded(path, refuses):
+    class Mine(Bernoulli):
+        pass
+
+    checkpoint.save(path, VAE(Gaussian(), sizes=SIZES, likelihood=Mine()))
+    with refuses("holds a model with the likelihood 'Mine', not one of tvae_lib's"):
+        checkpoint.load(path)
 
 
 def test_loaded_parameters_can_be_trained(path, model):

@@ -107,6 +107,12 @@ def test_the_unit_variance_control_has_unit_variance():
     np.testing.assert_allclose(UNIT.score(z), differences(lambda x: UNIT.log_prob(x).sum(), z), rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.parametrize("family", [*PAIRS, *WHOLE], **names)
+def test_the_density_of_tensors(family):
+    z = np.random.default_rng(0).normal(0, 3, (6, 4))
+    np.testing.assert_allclose(vae_torch.log_prob(family, torch.tensor(z)), family.log_prob(z), rtol=1e-12)
+
+
 # The multivariate t
 
 
@@ -118,6 +124,7 @@ def test_multivariate_density_score_and_draws(family, d):
     assert stats.kstest(draws[:, 0], stats.t(family.df).cdf).pvalue > 0.01
     radius = (draws**2).mean(axis=1)  # of a t, |z|^2 / d has an F distribution
     assert stats.kstest(radius, stats.f(d, family.df).cdf).pvalue > 0.01
+    np.testing.assert_array_equal(family.sample(np.random.default_rng(0), (40, 500, d)).reshape(draws.shape), draws)
     z = draws[:50].reshape(5, 10, d)
     assert family.log_prob(z).shape == z.shape
     np.testing.assert_allclose(family.log_prob(z).sum(axis=-1), reference.logpdf(z).reshape(5, 10), rtol=1e-10)

@@ -120,6 +120,11 @@ def test_what_is_missing_is_never_looked_at(which, rng, refuses):
         model.loss(x, eps, missing[:1])
 
 
+def test_likelihoods_print_themselves():
+    assert [*map(repr, (Bernoulli(), Normal(), Normal(0.5)))] == ["Bernoulli()", "Normal()", "Normal(0.5)"]
+    assert repr(likelihood.StudentT(3)) == "StudentT(df=3, scale=1)"
+
+
 def test_limits_follow_the_likelihood(rng, refuses):
     x, eps, _ = data(Normal(1), rng)
     for model in models(Normal(1)):

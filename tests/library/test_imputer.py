@@ -79,8 +79,9 @@ def test_every_batch_of_a_whole_table_gets_holes():
     assert abs(missing.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / missing.size)
 
 
-def test_seeds_follow_the_random_state(curve):
+def test_seeds_follow_the_random_state(curve, capsys):
     first, again, other = (VAEImputer(epochs=0, random_state=i).fit(curve[1][:20]).model_.params for i in (1, 1, 2))
+    assert capsys.readouterr() == ("", "")
     np.testing.assert_equal(first, again)
     assert (first["encoder.0.weight"] != other["encoder.0.weight"]).any()
     assert len({VAEImputer(random_state=i)._seed() for i in range(200)}) == 200
@@ -95,6 +96,7 @@ def test_saved_and_loaded(curve, fitted, tmp_path, refuses):
     frame = pd.DataFrame(curve[1][:50], columns=list("abcd"))
     VAEImputer(epochs=1).fit(frame).save(path)
     assert list(VAEImputer.load(path).get_feature_names_out()) == list("abcd")
+    assert VAEImputer.load(path).feature_names_in_.dtype == object  # as scikit-learn makes it
     checkpoint.save(path, VAE(Gaussian(), (4, 3, 2)))
     with refuses("holds a model, but no imputer"):
         VAEImputer.load(path)

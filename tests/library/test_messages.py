@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from tvae_lib import impute, inputs, masks, metrics, vae_numpy
+from tvae_lib import impute, inputs, masks, metrics, train, vae_numpy
 from tvae_lib.latent import Gaussian, StudentT, kl_exact, kl_sample
 from tvae_lib.vae_numpy import VAE, bernoulli_loss
 
@@ -65,6 +65,10 @@ def cases():
     yield MODEL.loss, (X, RAGGED), f"eps {NO_ARRAY}"
     yield MODEL.loss, (X, NOISE * 1e16), "eps must be finite and at most 1e+15 in size in float32, got more or NaN"
     yield MODEL.loss_and_grad, (X[:0], NOISE[:0]), "a gradient needs at least one image, got none"
+    yield lambda: MODEL.loss(X[:0], NOISE[:0]).total, (), "a mean loss needs at least one image, got none"
+    yield train.evaluate, (MODEL, X[:0], np.random.default_rng(0)), "images must hold at least one image"
+    yield inputs.check_images, (X * 1j, 784), "images must hold real numbers, got complex64"
+    yield inputs.generator, (None,), "seed must be a whole number, 0 or more, or a np.random.Generator, got None"
     yield MODEL.decode, (RAGGED,), f"z {NO_ARRAY}"
     for wrong in (NOISE[:, 1:], NOISE[0], np.ones((2, 3, 4))):
         yield MODEL.decode, (wrong,), f"z must hold real numbers, shape (n, 3), got float64 of shape {wrong.shape}"

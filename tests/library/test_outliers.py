@@ -102,6 +102,13 @@ def test_rotations_turn_as_far_as_they_say():
     assert 0.35 < np.mean(angle > 0) < 0.65
 
 
+@pytest.mark.parametrize("bad", [[], [[1.0, 2.0]], 1.0], ids=str)
+def test_scores_that_are_no_row(bad, refuses):
+    for usual, unusual in ((bad, [1.0]), ([1.0], bad)):
+        with refuses("usual and unusual must be two rows of scores, got shapes"):
+            outliers.auc(usual, unusual)
+
+
 def test_auc():
     rng = np.random.default_rng(0)
     usual, unusual = rng.normal(size=400), rng.normal(size=300) + 1

@@ -120,6 +120,11 @@ def test_log_loss_of_missing_answers_takes_observed_ones_only():
         synthetic.log_loss_of_missing(StudentT(3), logits, x, one & (np.arange(8) > 0)[:, None])
 
 
+def test_logits_for_other_abilities_are_refused(refuses):
+    with refuses(r"logits must have shape \(4001, 50\), got \(7, 50\)"):
+        synthetic.log_likelihood_and_mean(Gaussian(), np.zeros((7, 50)), np.zeros((2, 50)))
+
+
 def test_missing_answers_are_guessed_best_by_the_truth():
     logits = synthetic.true_logits(synthetic.GRID)
     rows = {}

@@ -9,7 +9,8 @@ import pytest
 
 from tvae_lib import checkpoint
 from tvae_lib.latent import Gaussian, StudentT
-from tvae_lib.train import History, evaluate, fit
+from tvae_lib.train import SGD, History, evaluate, fit
+from tvae_lib.train import epoch as one_epoch
 from tvae_lib.vae_numpy import VAE
 
 SIZES = (784, 12, 3)
@@ -238,6 +239,10 @@ class Diverging(VAE):
 
 def test_divergence_names_the_step_and_the_checkpoint_survives(small, tmp_path, refuses):
     path, twin_path = tmp_path / "run.safetensors", tmp_path / "twin.safetensors"
+    broken = new_model()
+    broken.params["decoder.1.bias"][:] = np.inf
+    with np.errstate(invalid="ignore"), refuses("the loss is nan at epoch 1, step 1: try", error=FloatingPointError):
+        one_epoch(broken, small[0], np.random.default_rng(0), SGD(broken.params, 0.01), batch_size=50)
     with refuses(r"the loss is inf at epoch 3, step 3: try a learning rate below 0\.01", error=FloatingPointError):
         fit(Diverging(StudentT(21), sizes=SIZES, rng=2), *small, epochs=5, checkpoint=path, **OPTIONS)
     twin = new_model()

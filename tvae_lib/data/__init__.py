@@ -48,8 +48,6 @@ def read_idx(path):
     if not isinstance(path, str | Path) or Path(path).name not in MD5:
         raise ValueError(f"path must end in one of {', '.join(MD5)}, got {said(path)}")
     path = Path(path)
-    if path.name not in MD5:
-        raise ValueError(f"{path} is not one of the embedded files: {', '.join(MD5)}")
     restore = f"restore it with `git checkout -- tvae_lib/data/{path.name}` or reinstall tvae_lib"
     try:
         raw = gzip.decompress(path.read_bytes())
