@@ -40,7 +40,8 @@ def settings(browser):
 
 def shown_kl(browser):
     next_frame(browser)
-    return [values(browser)[name] for name in ("gaussian", "t")]
+    shown = values(browser)
+    return [shown["gaussian"], shown["t"]]
 
 
 def expected_kl(mu, sigma, df):
@@ -104,14 +105,14 @@ def test_tails_set_apart_by_keyboard(quiet_page, tmp_path):
         slider = find(quiet_page, SLIDERS)[i]
         slider.send_keys(keys)
         next_frame(quiet_page)
-        mu, sigma, encoder_df, prior_df = settings(quiet_page)
+        (mu, sigma, encoder_df, prior_df), shown = settings(quiet_page), values(quiet_page)
         for name, q, p in (
             ("both", StudentT(encoder_df), StudentT(prior_df)),
             ("encoder", StudentT(encoder_df), Gaussian()),
             ("prior", Gaussian(), StudentT(prior_df)),
             ("neither", Gaussian(), Gaussian()),
         ):
-            assert values(quiet_page)[name] == pytest.approx(float(kl_exact(Apart(q, p), mu, 2 * np.log(sigma))), abs=1e-3)
+            assert shown[name] == pytest.approx(float(kl_exact(Apart(q, p), mu, 2 * np.log(sigma))), abs=1e-3)
     assert slider.get_attribute("aria-valuetext") == "nu of the prior = 200"
     live = quiet_page.find_element("css selector", '[aria-live="polite"]')
     wait(lambda: "the encoder's tail alone changes" in live.get_property("textContent"))
@@ -122,8 +123,8 @@ def sampling_numbers(browser):
     next_frame(browser)
     recipe = text(browser, ".tvae-sentence").replace("\u2212", "-")
     numbers = re.fullmatch(r"Draw (\d+): Z = (\S+), V = (\S+), ε = Z / √\(V / \S+\) = (\S+)", recipe).groups()
-    shares = [values(browser)[name] for name in ("draws", "t", "gaussian")]
-    return [float(number) for number in (*numbers, *shares)]
+    shown = values(browser)
+    return [float(number) for number in (*numbers, shown["draws"], shown["t"], shown["gaussian"])]
 
 
 def test_sampling_by_keyboard(quiet_page, tmp_path):

@@ -70,13 +70,13 @@ def test_stages_hand_the_weights_on(monkeypatch, rng):
 # Priors that are no t
 
 
-SCIPY_S = {"Gaussian": stats.norm(), "Laplace": stats.laplace(), "Logistic": stats.logistic()}
+BY_SCIPY = {"Gaussian": stats.norm(), "Laplace": stats.laplace(), "Logistic": stats.logistic()}
 FAMILIES = pytest.mark.parametrize("family", whose_tail.OTHERS.values(), ids=whose_tail.OTHERS)
 
 
 @pytest.mark.parametrize("prior", [whose_tail.Laplace(), whose_tail.Logistic()], ids=["laplace", "logistic"])
 def test_densities_of_other_priors(prior):
-    reference, z, h = SCIPY_S[type(prior).__name__], np.linspace(-40, 40, 80), 1e-6
+    reference, z, h = BY_SCIPY[type(prior).__name__], np.linspace(-40, 40, 80), 1e-6
     np.testing.assert_allclose(prior.log_prob(z), reference.logpdf(z), rtol=1e-12)
     np.testing.assert_allclose(prior.score(z), (reference.logpdf(z + h) - reference.logpdf(z - h)) / (2 * h), atol=1e-7)
     assert stats.kstest(prior.sample(np.random.default_rng(0), 20_000), reference.cdf).pvalue > 0.01
@@ -85,7 +85,7 @@ def test_densities_of_other_priors(prior):
 @FAMILIES
 def test_exact_kl_of_other_priors_is_the_integral(family):
     """Up to the scale of a dead coordinate, 1.75 for the logistic, and beyond, and far out."""
-    noise, prior = (SCIPY_S[type(part).__name__] for part in (getattr(family, "encoder", family), prior_of(family)))
+    noise, prior = (BY_SCIPY[type(part).__name__] for part in (getattr(family, "encoder", family), prior_of(family)))
     mu, sigma = (part.ravel() for part in np.meshgrid([-6.0, -0.4, 0.0, 0.02, 1.5], [0.1, 0.6, 1.3, 2.0]))
     kl, _, _ = kl_exact_and_grad(family, mu, 2 * np.log(sigma))
     for m, s, found in zip(mu, sigma, kl, strict=True):
