@@ -24,6 +24,11 @@ return [...document.querySelectorAll(".tvae-explorer")].filter((figure) => {
   return [...figure.querySelectorAll("svg")].some((svg) => right(svg) > right(figure));
 }).length;
 """
+# The answers to questions of which no more than their first line shows.
+CLOSED = """
+const height = (node) => node.getBoundingClientRect().height;
+return [...document.querySelectorAll("details.answer")].filter((box) => height(box) < height(box.firstElementChild) + 15).length;
+"""
 # The titles of the neighbouring pages that are cut off, and the intervals in tables that take several lines.
 CUT_OFF = """
 const lines = (node) => {
@@ -87,6 +92,7 @@ def test_page_on_a_screen_and_on_paper(browser, page):
         set_width(browser, SHEET)
         assert browser.execute_script(CUT) == []
         assert browser.execute_script(STICKS_OUT) == 0
+        assert browser.execute_script(CLOSED) == 0
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
