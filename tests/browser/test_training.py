@@ -10,7 +10,7 @@ import pytest
 from pages import LEFT, RIGHT, check_still_without_scripts, find, next_frame, one, open_at, text, wait, write_page
 
 from tvae_lib.interactive import page_digits, training_explorer
-from tvae_lib.latent import Gaussian, StudentT
+from tvae_lib.latent import Apart, Gaussian, StudentT
 
 sys.path.append(str(Path(__file__).parents[1] / "library"))
 from test_page_training import arrays, example, layers, page_family, repeat_epoch
@@ -59,13 +59,14 @@ def train(browser, page, fragment):
 
 
 @pytest.mark.parametrize("kl", ["exact", "sample"])
-@pytest.mark.parametrize("family", [Gaussian(), StudentT(2), StudentT(21)])
+@pytest.mark.parametrize("family", [Gaussian(), StudentT(2), StudentT(21), Apart(Gaussian(), StudentT(5))])
 def test_gradients_are_numpys(opened, family, kl):
     model, x, eps = example(family, kl, rows=20)
     found = opened.execute_script(
         f"""const [layers, family, x, eps] = arguments;
         const net = layers.map((l) => ({{ weight: Float32Array.from(l.weight), bias: Float32Array.from(l.bias) }}));
         family.df ??= Infinity;
+        family.encoderDf ??= Infinity;
         const network = {{ encoder: net.slice(0, 2), decoder: net.slice(2) }};
         const found = {ROOT}.lossAndGradients(network, family, Float32Array.from(x), Float32Array.from(eps), 20);
         return [found.reconstruction, found.kl[0] + found.kl[1],
@@ -111,13 +112,13 @@ def test_run_pause_step_and_start_again(opened):
 
 
 def test_same_state_same_training(opened, page):
-    fragment = "#model=t2&weight=0.5&model1=gaussian&weight1=1&kl=draw&rate=0.01&seed=7&steps=12"
+    fragment = "#model=t2&weight=0.5&model1=gaussian_t4&weight1=1&kl=draw&rate=0.01&seed=7&steps=12"
     seen = []
     for _ in range(2):
         train(opened, page, fragment)
         seen.append((picture(opened), picture(opened, ".tvae-view canvas[role=img]")))
     assert seen[0] == seen[1] and len(seen[0][0]) == 2
-    assert [title.text for title in find(opened, ".tvae-model")] == ["t, ν = 2, KL × 0.5", "Gaussian"]
+    assert [title.text for title in find(opened, ".tvae-model")] == ["t, ν = 2, KL × 0.5", "t prior, ν = 4, Gaussian encoder"]
     press(opened, "Link to this state")
     assert opened.current_url.endswith(fragment)
     train(opened, page, fragment.replace("seed=7", "seed=8"))
@@ -143,19 +144,25 @@ def test_presets(opened):
         note = text(opened, ".tvae-note")
         assert steps(opened) == 0 and 60 < len(note) < 220
         seen.add((note, *(title.text for title in find(opened, ".tvae-model"))))
-    assert len(seen) == 5 and ("Gaussian", "t, ν = 5") in {titles[1:] for titles in seen}
+    pairs = {titles[1:] for titles in seen}
+    assert len(seen) == 6 and {("Gaussian", "t, ν = 5"), ("t, ν = 3", "t prior, ν = 3, Gaussian encoder")} < pairs
 
 
 def test_settings_take_effect_while_it_learns(opened):
     press(opened, "One step")
     at_rest(opened)
+    find(opened, "input[type=radio][value=apart]")[0].click()
+    press(opened, "One step")
+    at_rest(opened)
+    assert opened.execute_script(f"return {ROOT}.run().models[0].family.encoderDf") is None  # JSON's word for infinity
     find(opened, "input[type=radio][value=t]")[0].click()
     slider = find(opened, ".tvae-settings input[type=range]")[0]
     slider.send_keys(LEFT * 4)
     press(opened, "One step")
     at_rest(opened)
     family = opened.execute_script(f"return {ROOT}.run().models[0].family")
-    assert steps(opened) == 2 and family["df"] == float(slider.get_attribute("aria-valuetext").split("= ")[1]) < 5
+    shown = float(slider.get_attribute("aria-valuetext").split("= ")[1])
+    assert steps(opened) == 3 and family["encoderDf"] == family["df"] == shown < 5
     press(opened, "Link to this state")
     assert opened.current_url.endswith("steps=0") and "from the start" in text(opened, ".tvae-buttons .tvae-note")
 

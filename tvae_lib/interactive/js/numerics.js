@@ -65,11 +65,26 @@ function averagingRule(df) {
   return nodes.map(({ eps, weight }) => ({ eps, weight: weight / total }));
 }
 
-// KL(q || p) of an encoder and a prior of any two df, Infinity for Gaussian. Returns a function of mu and sigma.
-function klApart(encoderDf, priorDf) {
+// KL(q || p) of an encoder and a prior of any two df, Infinity for Gaussian, and its derivatives. Returns a function of mu and sigma.
+function klApartAndGradient(encoderDf, priorDf) {
   const [rule, logQ, logP] = [averagingRule(encoderDf), logDensity(encoderDf), logDensity(priorDf)];
   const minusEntropy = rule.reduce((sum, { eps, weight }) => sum + weight * logQ(eps), 0);
-  return (mu, sigma) => rule.reduce((sum, { eps, weight }) => sum - weight * logP(mu + sigma * eps), minusEntropy - Math.log(sigma));
+  return (mu, sigma) => {
+    let [kl, dmu, dsigma] = [minusEntropy - Math.log(sigma), 0, -1 / sigma];
+    for (const { eps, weight } of rule) {
+      const z = mu + sigma * eps;
+      const slope = weight * pull(priorDf, z);
+      kl -= weight * logP(z);
+      dmu += slope;
+      dsigma += slope * eps;
+    }
+    return { kl, dmu, dsigma };
+  };
+}
+
+function klApart(encoderDf, priorDf) {
+  const both = klApartAndGradient(encoderDf, priorDf);
+  return (mu, sigma) => both(mu, sigma).kl;
 }
 
 // Minus the score: how hard the prior pulls at z.
@@ -173,6 +188,6 @@ function standardDraws(seed, df) {
 
 if (typeof module !== "undefined") {
   module.exports = {
-    logGamma, logDensity, klGaussian, klStudent, klStudentAndGradient, averagingRule, klApart, pull, ladder, niceStep, tailTable, generator, studentDraws, standardDraws,
+    logGamma, logDensity, klGaussian, klStudent, klStudentAndGradient, averagingRule, klApart, klApartAndGradient, pull, ladder, niceStep, tailTable, generator, studentDraws, standardDraws,
   };
 }

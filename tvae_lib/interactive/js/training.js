@@ -39,23 +39,32 @@ function gate(slope, values) {
   return slope;
 }
 
-// The KL of one coordinate and its derivatives, by closed form or series where `exact`, else from the one draw eps.
-function klAndGradient({ df, exact }, log, mu, sigma, eps) {
-  if (exact) {
-    const { kl, dmu, dsigma } = df === Infinity ? { kl: klGaussian(mu, sigma), dmu: mu, dsigma: sigma - 1 / sigma } : klStudentAndGradient(mu, sigma, df);
-    return [kl, dmu, 0.5 * sigma * dsigma];
+// The KL of one coordinate and its derivatives, as a function of mu, sigma and the draw eps: the KL itself where `exact`, else from
+// this one draw.
+function klAndGradient({ df, encoderDf, exact }) {
+  const [logQ, logP] = [logDensity(encoderDf), logDensity(df)];
+  if (!exact) {
+    return (mu, sigma, eps) => {
+      const z = mu + sigma * eps;
+      const dmu = pull(df, z);
+      return [logQ(eps) - Math.log(sigma) - logP(z), dmu, 0.5 * (sigma * eps * dmu - 1)];
+    };
   }
-  const z = mu + sigma * eps;
-  const dmu = pull(df, z);
-  return [log(eps) - Math.log(sigma) - log(z), dmu, 0.5 * (sigma * eps * dmu - 1)];
+  const gaussian = (mu, sigma) => ({ kl: klGaussian(mu, sigma), dmu: mu, dsigma: sigma - 1 / sigma });
+  const student = (mu, sigma) => klStudentAndGradient(mu, sigma, df);
+  const both = encoderDf !== df ? klApartAndGradient(encoderDf, df) : df === Infinity ? gaussian : student;
+  return (mu, sigma) => {
+    const { kl, dmu, dsigma } = both(mu, sigma);
+    return [kl, dmu, 0.5 * sigma * dsigma];
+  };
 }
 
-// Loss and gradient of a batch. network: { encoder, decoder }; family: { df, exact, weight }, the weight that of the KL;
-// x: (rows, width); eps: (rows, d). Returns means over the batch, `reconstruction` and `kl` (one number per coordinate, without
+// Loss and gradient of a batch. network: { encoder, decoder }; family: { df, encoderDf, exact, weight }, the prior's degrees of freedom
+// and the encoder's, Infinity for a Gaussian, and the weight of the KL; x: (rows, width); eps: (rows, d). Returns means over the batch, `reconstruction` and `kl` (one number per coordinate, without
 // its weight), `gradients` of layersOf(network), and `mu` and `logvar`.
 function* lossAndGradients(network, family, x, eps, rows) {
   const d = eps.length / rows;
-  const log = logDensity(family.df);
+  const priceOf = klAndGradient(family);
   const [first, second] = network.encoder;
   const [third, fourth] = network.decoder;
   const hidden = relu(applyLayer(first, x, rows));
@@ -70,7 +79,7 @@ function* lossAndGradients(network, family, x, eps, rows) {
     const sigma = Math.exp(0.5 * logvar[i]);
     z[i] = mu[i] + sigma * eps[i];
     if (!Number.isFinite(z[i])) continue; // the loss below will not be finite
-    const [value, byMu, byLogvar] = klAndGradient(family, log, mu[i], sigma, eps[i]);
+    const [value, byMu, byLogvar] = priceOf(mu[i], sigma, eps[i]);
     kl[j] += value / rows;
     dmu[i] = (family.weight * byMu) / rows;
     dlogvar[i] = (family.weight * byLogvar) / rows;
@@ -123,7 +132,7 @@ function adamStep(network, gradients, memory, rate) {
 }
 
 // A training run: models with the same first weights, the same batches and the same normal draws behind their noise.
-// images: (count, width); families: [{ df, exact, weight }], which may be changed while it trains.
+// images: (count, width); families: as in lossAndGradients, which may be changed while it trains.
 function newRun(images, sizes, families, seed) {
   const count = images.length / sizes[0];
   const models = families.map((family) => {
@@ -154,8 +163,8 @@ function nextRows(run) {
 
 // The noise of a step: for t, each normal draw divided by its root of V / df. A new seed for every step, so that it does not depend on
 // what the family was before.
-function noiseOf(run, { df }) {
-  const next = standardDraws(seedOf(run, run.steps), df);
+function noiseOf(run, { encoderDf }) {
+  const next = standardDraws(seedOf(run, run.steps), encoderDf);
   return Float32Array.from({ length: BATCH * run.sizes[2] }, next);
 }
 

@@ -31,7 +31,15 @@ const TRAININGS = [
     state: { models: [{ df: Infinity, weight: 1 }, { df: 5, weight: 1 }] },
     text: "The same first weights, the same digits in the same order, the same normal draws: what does the tail change?",
   },
+  {
+    name: "whose tail?",
+    state: { models: [{ df: 3, weight: 1 }, { df: 3, weight: 1, apart: true }] },
+    text: "For chapter 11. Both priors are t with ν = 3; the second model has the Gaussian's encoder. Which loss is lower after twenty epochs, and is it so with another seed?",
+  },
 ];
+// What a model's name in an address says: gaussian, t5, or gaussian_t5 for a Gaussian encoder under a t prior.
+const nameOf = ({ df, apart }) => (df === Infinity ? "gaussian" : `${apart ? "gaussian_" : ""}t${df}`);
+const kindOf = ({ df, apart }) => (df === Infinity ? "gaussian" : apart ? "apart" : "t");
 
 start("training", (root) => {
   const data = shipped("training");
@@ -54,7 +62,7 @@ start("training", (root) => {
   }
 
   function address() {
-    const entries = state.models.flatMap(({ df, weight }, i) => [[`model${i || ""}`, df === Infinity ? "gaussian" : `t${df}`], [`weight${i || ""}`, weight]]);
+    const entries = state.models.flatMap((model, i) => [[`model${i || ""}`, nameOf(model)], [`weight${i || ""}`, model.weight]]);
     const steps = changed ? 0 : run.steps;
     return "#" + new URLSearchParams([...entries, ["kl", state.exact ? "exact" : "draw"], ["rate", state.rate], ["seed", state.seed], ["steps", steps]]);
   }
@@ -66,9 +74,9 @@ start("training", (root) => {
       return value !== null && value !== "" && Number(value) >= low && Number(value) <= high ? Number(value) : otherwise;
     };
     const models = ["", "1"].flatMap((i) => {
-      const family = asked.get(`model${i}`);
-      const df = family === "gaussian" ? Infinity : /^t[\d.]+$/.test(family) ? number("df", family.slice(1), null) : null;
-      return df === null ? [] : [{ df, weight: number("weight", asked.get(`weight${i}`), 1) }];
+      const [name, apart, digits] = /^(?:gaussian|(gaussian_)?t([\d.]+))$/.exec(asked.get(`model${i}`)) ?? [];
+      const df = name === "gaussian" ? Infinity : number("df", digits ?? null, null);
+      return df === null ? [] : [{ df, apart: Boolean(apart), weight: number("weight", asked.get(`weight${i}`), 1) }];
     });
     if (!models.length) return false;
     const [seed, steps] = ["seed", "steps"].map((name) => Math.round(number(name, asked.get(name), 0)));
@@ -85,8 +93,8 @@ start("training", (root) => {
     slices.start(work());
   }
 
-  function familyOf({ df, weight }) {
-    return { df, weight, exact: state.exact };
+  function familyOf({ df, apart, weight }) {
+    return { df, encoderDf: apart ? Infinity : df, weight, exact: state.exact };
   }
 
   function* work() {
@@ -148,15 +156,17 @@ start("training", (root) => {
     const model = () => state.models[i];
     const family = choices({
       legend: name,
-      options: [...(i ? [["none", "none"]] : []), ["gaussian", "Gaussian"], ["t", "t"]],
+      options: [...(i ? [["none", "none"]] : []), ["gaussian", "Gaussian"], ["t", "t"], ["apart", "t prior, Gaussian encoder"]],
       onChange: (value) => {
-        if (i && (value === "none" || !model())) {
-          state.models = value === "none" ? [state.models[0]] : [state.models[0], { df: value === "t" ? 5 : Infinity, weight: 1 }];
-          showControls();
-          return begin();
+        const fresh = i && (value === "none" || !model());
+        if (fresh) state.models.splice(1, 1, ...(value === "none" ? [] : [{ weight: 1 }]));
+        if (model()) {
+          const before = model().df ?? Infinity;
+          Object.assign(model(), { df: value === "gaussian" ? Infinity : before === Infinity ? 5 : before, apart: value === "apart" });
         }
-        model().df = value === "t" ? 5 : Infinity;
-        changeFamilies();
+        if (!fresh) return changeFamilies();
+        showControls();
+        begin();
       },
     });
     const on = (key) => (value) => {
@@ -167,7 +177,7 @@ start("training", (root) => {
     const weight = control({ label: "weight of the KL", symbol: "weight", values: weights, start: 1, onChange: on("weight") });
     const node = element("div", { class: "tvae-settings" }, family.node, df.node, weight.node);
     const show = () => {
-      family.set(model() ? (model().df === Infinity ? "gaussian" : "t") : "none");
+      family.set(model() ? kindOf(model()) : "none");
       df.node.hidden = !model() || model().df === Infinity;
       weight.node.hidden = !model();
       if (!df.node.hidden) df.show(model().df);
@@ -208,10 +218,11 @@ start("training", (root) => {
   }
 
   function titleOf(i) {
-    const { df, weight } = state.models[i];
-    return (df === Infinity ? "Gaussian" : `t, ν = ${df}`) + (weight === 1 ? "" : `, KL × ${weight}`);
+    const { df, apart, weight } = state.models[i];
+    const family = df === Infinity ? "Gaussian" : apart ? `t prior, ν = ${df}, Gaussian encoder` : `t, ν = ${df}`;
+    return family + (weight === 1 ? "" : `, KL × ${weight}`);
   }
-  const colourOf = (i) => COLOURS[state.models[i].df === Infinity ? "gaussian" : "t"];
+  const colourOf = (i) => COLOURS[{ gaussian: "gaussian", t: "t", apart: "prior" }[kindOf(state.models[i])]];
 
   // Pictures.
 
