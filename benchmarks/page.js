@@ -39,7 +39,7 @@ const [plain, blocked] = medians([plainProduct, multiply].map((product) => () =>
 // A step of training: random pixels take as long as digits.
 const images = Float32Array.from({ length: 3000 * width }, Math.random);
 const steps = [{ df: Infinity }, { df: 5 }].map(({ df }) => {
-  const run = newRun(images, [width, outs, 2], [{ df, exact: true, weight: 1 }], 0);
+  const run = newRun(images, [width, outs, 2], [{ df, encoderDf: df, exact: true, weight: 1 }], 0);
   return () => finish(trainStep(run, 0.004));
 });
 const [gaussian, t] = medians(steps);
