@@ -53,3 +53,16 @@ def test_what_is_shipped(mnist):
     assert results.stored("filling/walks").accepted.dropna().between(0, 1).all()
     with pytest.raises(ValueError, match=r"there are .*filling/coverages"):
         results.stored("filling/nothing")
+
+
+def test_settings_are_tried_on_validation_digits(mnist, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(filling, "SETTINGS", {"blur": (baselines.blur, "width", (0.5, 2.0))})
+    rows = list(filling.settings(n=30))
+    valid, missing = mnist.valid[:30], results.test_masks(1000, 30)["squares"]
+    expected = 1000 * metrics.mse_missing(valid, baselines.blur(mnist.train, valid, missing, width=2.0), missing)
+    assert len(rows) == 4 and rows[3]["error"] == pytest.approx(expected, rel=1e-5)
+    monkeypatch.setattr(filling, "EXPERIMENTS", (filling.settings, filling.walks))
+    monkeypatch.setattr(filling.settings, "__defaults__", (10,))
+    for _ in range(2):
+        filling.main(["--results", str(tmp_path), "--only", "settings"])
+    assert capsys.readouterr().out == "settings: 4 rows\n" and [path.name for path in tmp_path.iterdir()] == ["settings.json"]

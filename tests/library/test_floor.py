@@ -138,3 +138,18 @@ def test_trained_models_are_scored_by_the_library_s_methods(mnist, monkeypatch):
     assert rows["squares", "ten_steps"]["mse"] == pytest.approx(np.mean((filled - test) ** 2), rel=1e-5)
     assert rows["", "active_units"]["count"] == np.sum(model.encode(test)[0].var(axis=0) > 0.01)
     assert {method for mask, method in rows if mask == "block"} == {"single_pass", "ten_steps", "floor"}
+
+
+def test_a_quick_run_scores_what_it_trains_and_goes_on(tmp_path, monkeypatch, mnist, capsys):
+    monkeypatch.setattr(floor, "NETWORKS", {name: floor.NETWORKS[name] for name in ("vae10", "denoiser_gaps")})
+    for _ in range(2):
+        floor.main(["--results", str(tmp_path), "--quick"])
+    assert capsys.readouterr().out.count(" s\n") == 3  # nothing is done twice
+    known = json.loads((tmp_path / "floor.json").read_bytes())
+    assert known.keys() == {"without-0", "vae10-0", "denoiser_gaps-0"}
+    of = {key: {(mask, method): values for mask, method, values in entry["rows"]} for key, entry in known.items()}
+    missing = floor.all_masks(0, 50)["squares"]
+    filled = impute.fill(mnist.test[:50], missing, baselines.conditional_mean(mnist.train[:2000], mnist.test[:50], missing, 1e-4))
+    assert of["without-0"]["squares", "conditional"]["mse"] == pytest.approx(np.mean((filled - mnist.test[:50]) ** 2), abs=1e-5)
+    assert {method for _, method in of["vae10-0"]} == {"single_pass", "latent_map"}
+    assert {method for _, method in of["denoiser_gaps-0"]} == {"single_pass"}

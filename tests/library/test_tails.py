@@ -148,3 +148,47 @@ def test_stored_paths_of_nu_are_as_many_and_as_long_as_the_code_says(experiment)
     runs = {(model["learned"], model["start"], model["seed"]) for model in models}
     assert runs == {*product(("prior", "tied"), (2.5, 5.0, 21.0, 100.0), defaults["seeds"].default)} and len(runs) == len(models)
     assert all(len(model["path"]) == defaults["epochs"].default + 1 and model["path"][0] == model["start"] for model in models)
+
+
+def test_real_valued_models_learn_and_fill_in(mnist):
+    found = tails.t3_on_digits("cpu", epochs=40, seeds=[0], images=100)
+    assert len(found) == 10 and {entry["kind"] for entry in found} == {"gaussian", "t3"}
+    x, hidden = mnist.test[:100], results.test_masks(0, 100)
+    black = {mask: np.mean(np.where(hidden[mask], x, 0) ** 2) for mask in hidden}
+    for entry in found:
+        assert entry["reconstruction_mse"] < np.mean(x**2)  # a black image
+        assert all(entry[f"mse_imputation_{mask}"] < black[mask] for mask in hidden)
+
+
+def test_what_models_make_on_a_line():
+    found = tails.t3_in_one_dimension("cpu", epochs=2, seeds=[1], n=4000)
+    assert [(entry["kind"], entry["df"]) for entry in found] == [("gaussian", None), ("t3", 3.0), ("t3", 5.0), ("t3", 21.0)]
+    for entry in found:
+        shares = [*entry["beyond_own"].values()]
+        assert shares == sorted(shares, reverse=True) and 0 < entry["ks_own"] < 1
+    gaussian, t3 = found[:2]
+    assert gaussian["ks_own"] == pytest.approx(gaussian["ks_fitted"], abs=0.02)  # a Gaussian has one prior only
+    assert t3["beyond_own"][20] > gaussian["beyond_own"][20]
+
+
+def test_robust_models_know_digits_from_fashion():
+    found = tails.robust_on_foreign("cpu", epochs=3, seeds=[2], images=400)
+    assert [entry["beta"] for entry in found] == [0.0, 0.001, 0.0025, 0.005, 0.01]
+    for entry in found:
+        assert entry["loss_digits"] < entry["loss_fashion"] and 0.5 < entry["auc_fashion"] <= 1
+        assert 0 < entry["mse_digits"] < 0.25 and 0 < entry["mse_fashion"] < 0.25
+
+
+def test_an_experiment_that_is_there_is_not_done_again(tmp_path, monkeypatch, capsys):
+    def first(device):
+        return [{"on": device}]
+
+    def second(device):
+        raise AssertionError("this one was not asked for")
+
+    monkeypatch.setattr(tails, "EXPERIMENTS", (first, second))
+    for _ in range(2):
+        tails.main(["--results", str(tmp_path), "--only", "first"])
+    assert capsys.readouterr().out.count("first: ") == 1
+    content = json.loads((tmp_path / "first.json").read_bytes())
+    assert content["models"] == [{"on": "cpu"}] and content["provenance"]["device"] == "CPU"

@@ -160,3 +160,37 @@ def test_stored_lines_are_those_of_the_runs():
             assert line["valid_loss"] == record["history"]["valid_loss"][-1]
             checked += 1
     assert checked > 60
+
+
+def test_what_is_there_is_not_done_again(tmp_path, monkeypatch, capsys):
+    done = []
+
+    def models():
+        for seed in (4, 7):
+            yield {"seed": seed}, lambda seed=seed: done.append(seed) or {"loss": seed / 2}
+
+    monkeypatch.setattr(whose_tail, "EXPERIMENTS", (models, whose_tail.prices_first))
+    (tmp_path / "models.json").write_text('{"models": [{"seed": 4, "loss": 1.0}]}')
+    for _ in range(2):
+        whose_tail.main(["--results", str(tmp_path), "--only", "models"])
+    assert done == [7] and capsys.readouterr().out.count("models ") == 1
+    stored = json.loads((tmp_path / "models.json").read_bytes())["models"]
+    assert stored == [{"seed": 4, "loss": 1.0}, {"seed": 7, "loss": 3.5}]
+
+
+def test_the_short_experiments_name_their_models(monkeypatch):
+    monkeypatch.setattr(whose_tail, "trained", lambda seed, *stages: {"stages": stages})
+    jobs = {(name.get("model"), name["seed"]): job() for name, job in whose_tail.other_priors()}
+    assert jobs.keys() == {(model, seed) for model in whose_tail.OTHERS for seed in range(5)}
+    (name, job), *_ = whose_tail.prices_first()
+    (apart, first, _), (tied, rest, _) = job()["stages"]
+    assert name == {"seed": 0} and first + rest == 20 and tied.df == 3 and isinstance(prior_of(apart), Gaussian)
+
+
+def test_scores_of_a_finished_run(mnist):
+    jobs = {(name["model"], name["seed"], name["study"]): job for name, job in whose_tail.runs_of_chapter()}
+    found = jobs["gaussian", 0, ""]()
+    record = results.read_record(results.RESULTS / "runs" / "gaussian-numpy-0.json")
+    assert found["valid_loss"] == record["history"]["valid_loss"][-1]
+    mu = results.load_model("gaussian", 0).encode(mnist.test[:2000])[0]
+    assert found["active_units"] == np.sum(mu.var(axis=0) > 0.01)

@@ -1,9 +1,12 @@
 """The study behind the page "Which method for my data?": its data, its scores, and the tables that are shipped."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from tvae_lib import results
 from tvae_lib.experiments import your_data
 from tvae_lib.results import RESULTS
 
@@ -43,3 +46,23 @@ def test_what_is_shipped():
     error, _ = your_data.score(your_data.conditional_mean, train, test, missing)
     stored = small.query("data == 'measurements' and training == 'whole' and method == 'conditional mean' and seed == 0")
     assert stored.error.item() == pytest.approx(error, rel=1e-3)
+
+
+def test_both_tables_are_made(monkeypatch, mnist, tmp_path):
+    few = replace(mnist, train=mnist.train[::100])
+    methods = {name: your_data.METHODS[name] for name in ("mean", "conditional mean")}
+    for name, value in {"METHODS": methods, "WITH_GAPS": ("mean",), "SEEDS": range(2), "RESULTS": tmp_path}.items():
+        monkeypatch.setattr(your_data, name, value)
+    monkeypatch.setattr(your_data, "SWEEP", {"epochs": (1, 30), "sd": (None,)})
+    monkeypatch.setattr(your_data, "load_mnist", lambda: few)
+    monkeypatch.setattr(your_data.on_mnist, "__defaults__", (20,))
+    your_data.main()
+    tried, swept = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("your_data", "your_data_sweep"))
+    assert len(tried) == 3 * 2 * 3 + 6
+    errors = tried[tried.training == "whole"].groupby(["data", "method"]).error.mean()
+    assert all(errors[data, "conditional mean"] < errors[data, "mean"] for data in ("digits", "measurements", "MNIST"))
+    missing = results.test_masks(0)["squares"][:20]
+    expected = 1000 * np.mean(np.where(missing, few.train.mean(axis=0) - few.test[:20], 0) ** 2)
+    assert errors["MNIST", "mean"] == pytest.approx(expected, rel=1e-4)
+    values = swept[swept.option == "epochs"].groupby("value").error.mean()
+    assert values["30"] < values["1"] and set(swept[swept.option == "sd"].value) == {"learned"}
