@@ -344,7 +344,8 @@ CLASS_COLOURS = ["#332288", "#CC6677", "#117733", "#AA4499", "#88CCEE", "#882255
 def training_explorer(seed=0):
     """Train a small VAE, or two side by side, in the page itself: 3,000 digits of 14 x 14 pixels.
 
-    A model is Gaussian, t, or has a t prior under a Gaussian encoder. seed: of the still picture's model, a whole number. The output is about 0.35 MB; it needs no kernel. Returns a LiveFigure.
+    A model is Gaussian, t, or has a t prior under a Gaussian encoder. seed: of the still picture's model, a whole
+    number. The output is about 0.35 MB; it needs no kernel. Returns a LiveFigure.
     """
     seed = whole("seed", seed, 0)
     x, labels, unseen = page_digits()
