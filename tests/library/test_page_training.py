@@ -253,3 +253,15 @@ def test_packed_images_refuse_what_is_no_pixel():
     with pytest.raises(ValueError, match=r"^pixels must lie in \[0, 1\], got values from -1 to 2"):
         pack_grey(np.array([-1.0, 2.0]))
     assert pack_grey(np.zeros((0, 4))) == ""
+
+
+def test_the_tied_t_pays_for_its_clouds():
+    """What chapter 11 says of the preset "whose tail?"."""
+    body = """
+    const families = [3, Infinity].map((encoderDf) => ({ df: 3, encoderDf, exact: true, weight: 1 }));
+    const run = js.newRun(js.unpackImages(data).subarray(0, 3000 * 196), [196, 128, 2], families, 0);
+    for (let step = 0; step < 600; step += 1) js.finish(js.trainStep(run, 0.004));
+    return run.models.map(({ history }) => history[19].reconstruction + history[19].kl[0] + history[19].kl[1]);
+    """
+    tied, apart = run(body, json.loads(training_explorer().payload["training"]))
+    assert 0.1 < tied - apart < 1
