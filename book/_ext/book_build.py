@@ -101,8 +101,11 @@ BETTER = {
 
 
 def mend_html(app, page, template, context, doctree):
+    body = context.get("body", "")
     for wrong, right in BETTER.items():
-        context["body"] = context.get("body", "").replace(wrong, right)
+        body = body.replace(wrong, right)
+    # A number stays on one line with its sign.
+    context["body"] = re.sub(r"(?<=\d) %", "\u00a0%", body)
 
 
 # The search sees no difference between two spellings: -ize is read as -ise, in the pages and in what is asked.

@@ -275,6 +275,15 @@ def test_nothing_is_left_unresolved(page):
 
 
 @built
+@pytest.mark.parametrize("page", PAGES)
+def test_a_number_stays_on_one_line_with_its_per_cent_sign(page):
+    soup = copy.copy(article(page))
+    for verbatim in soup.select("pre, code, script, style, svg"):
+        verbatim.decompose()
+    assert not re.findall(r".{9}\d %", soup.get_text())
+
+
+@built
 @pytest.mark.parametrize("page", CHAPTERS)
 def test_exercises_have_solutions(page):
     exercises = {tag["id"] for tag in article(page).select(".admonition.exercise[id]")}
