@@ -108,9 +108,9 @@ def test_files_of_a_study(refuses):
     np.testing.assert_equal(results.load_model("gaussian", study="holes").params, expected)
     record = results.read_record(results.RESULTS / "runs" / "t5_t3-numpy-1-exact.json")
     assert results.load_history("t5_t3", 1, study="exact") == record["history"]
-    with refuses(r"there is no finished run of model 't5_t3' with seed 7 \(numpy\); there are .* t5_t3-numpy-1-exact"):
+    with refuses(r"no run of 't5_t3' with seed 7 \(numpy, study 'exact'\) is stored; models there: gaussian, .*, t5_t3"):
         results.load_history("t5_t3", 7, study="exact")
-    with refuses("no weights are shipped for model 'gaussian' with seed 0; there are gaussian-numpy-0"):
+    with refuses("no weights are shipped for model 'gaussian' with seed 0, study 'exact'; there are gaussian-numpy-0"):
         results.load_model("gaussian", study="exact")
 
 

@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.integrate import quad
 
 from tvae_lib import results
-from tvae_lib.experiments import tails
+from tvae_lib.experiments import filling, tails, whose_tail
 from tvae_lib.latent import StudentT, kl_exact_and_grad
 
 
@@ -144,7 +144,7 @@ def test_log_loss_without_a_network():
 @pytest.mark.parametrize("experiment", [tails.df_on_digits, tails.df_on_answers])
 def test_stored_paths_of_nu_are_as_many_and_as_long_as_the_code_says(experiment):
     defaults = inspect.signature(experiment).parameters
-    models = json.loads((results.RESULTS / "tails" / f"{experiment.__name__}.json").read_bytes())["models"]
+    models = json.loads((results.RESULTS / "tails" / f"{experiment.__name__}.json").read_bytes())["rows"]
     runs = {(model["learned"], model["start"], model["seed"]) for model in models}
     assert runs == {*product(("prior", "tied"), (2.5, 5.0, 21.0, 100.0), defaults["seeds"].default)} and len(runs) == len(models)
     assert all(len(model["path"]) == defaults["epochs"].default + 1 and model["path"][0] == model["start"] for model in models)
@@ -191,4 +191,12 @@ def test_an_experiment_that_is_there_is_not_done_again(tmp_path, monkeypatch, ca
         tails.main(["--results", str(tmp_path), "--only", "first"])
     assert capsys.readouterr().out.count("first: ") == 1
     content = json.loads((tmp_path / "first.json").read_bytes())
-    assert content["models"] == [{"on": "cpu"}] and content["provenance"]["device"] == "CPU"
+    assert content["rows"] == [{"on": "cpu"}] and content["provenance"]["device"] == "CPU"
+    assert "commit" in content["provenance"]
+
+
+@pytest.mark.parametrize("module", [tails, filling, whose_tail])
+def test_an_experiment_that_does_not_exist_is_named(module, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        module.main(["--results", str(tmp_path), "--only", "typo"])
+    assert stopped.value.code == 2 and "'typo'" in capsys.readouterr().err

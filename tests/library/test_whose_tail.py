@@ -149,7 +149,7 @@ def test_a_t_encoder_under_a_gaussian_prior_pays_a_gaussian_s_price_and_a_consta
 
 
 def test_stored_lines_are_those_of_the_runs():
-    lines = json.loads((results.RESULTS / "tails" / "runs_of_chapter.json").read_bytes())["models"]
+    lines = json.loads((results.RESULTS / "tails" / "runs_of_chapter.json").read_bytes())["rows"]
     assert len(lines) == len({(line["model"], line["seed"], line["study"]) for line in lines}) > 90
     checked = 0
     for line in lines:
@@ -170,11 +170,11 @@ def test_what_is_there_is_not_done_again(tmp_path, monkeypatch, capsys):
             yield {"seed": seed}, lambda seed=seed: done.append(seed) or {"loss": seed / 2}
 
     monkeypatch.setattr(whose_tail, "EXPERIMENTS", (models, whose_tail.prices_first))
-    (tmp_path / "models.json").write_text('{"models": [{"seed": 4, "loss": 1.0}]}')
+    (tmp_path / "models.json").write_text('{"rows": [{"seed": 4, "loss": 1.0}]}')
     for _ in range(2):
         whose_tail.main(["--results", str(tmp_path), "--only", "models"])
     assert done == [7] and capsys.readouterr().out.count("models ") == 1
-    stored = json.loads((tmp_path / "models.json").read_bytes())["models"]
+    stored = json.loads((tmp_path / "models.json").read_bytes())["rows"]
     assert stored == [{"seed": 4, "loss": 1.0}, {"seed": 7, "loss": 3.5}]
 
 

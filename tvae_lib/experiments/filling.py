@@ -1,4 +1,4 @@
-"""What chapter 07 measures besides the scores of the sweep: settings, shares of missing pixels, long walks, coverage. ::
+"""What chapter 07 measures besides the scores of the sweep: settings, shares of missing pixels, long walks, coverage.
 
     python -m tvae_lib.experiments.filling      # about half an hour of one core; what is there already stays
 
@@ -6,19 +6,14 @@ Each experiment leaves its rows in results/filling/NAME.json, which `results.sto
 seeds with shipped weights; errors are mean squared errors on the missing pixels alone, in thousandths.
 """
 
-import argparse
-import json
-from pathlib import Path
-
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from tvae_lib import baselines, impute, masks
 from tvae_lib.data import load_mnist
-from tvae_lib.experiments.driver import provenance
-from tvae_lib.files import write_atomically
+from tvae_lib.experiments import json_rows
 from tvae_lib.metrics import coverage, mse_missing
-from tvae_lib.results import RESULTS, load_model, test_masks
+from tvae_lib.results import load_model, test_masks
 
 SEEDS = range(5)
 SETTINGS = {
@@ -138,18 +133,15 @@ EXPERIMENTS = (coverages, fractions, walks, settings)
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m tvae_lib.experiments.filling", description=__doc__.partition(" ::")[0])
-    parser.add_argument("--results", type=Path, default=RESULTS / "filling", help="folder to write to")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of {', '.join(e.__name__ for e in EXPERIMENTS)}")
-    options = parser.parse_args(arguments)
+    options = json_rows.parser("filling", __doc__, "filling", EXPERIMENTS).parse_args(arguments)
     for experiment in EXPERIMENTS:
         path = options.results / f"{experiment.__name__}.json"
-        if path.exists() or (options.only and experiment.__name__ not in options.only):
+        if path.exists() or experiment.__name__ not in options.only:
             continue
         with threadpool_limits(1):
-            rows = list(experiment())
-        write_atomically(path, json.dumps({"provenance": provenance(), "rows": rows}, indent=0).encode())
-        print(f"{experiment.__name__}: {len(rows)} rows", flush=True)
+            found = list(experiment())
+        json_rows.write(path, found)
+        print(f"{experiment.__name__}: {len(found)} rows", flush=True)
 
 
 if __name__ == "__main__":

@@ -36,11 +36,16 @@ def without_a_class(run, mnist):
 
 def some_foreign(run, mnist, share):
     """The digits, a share of the training images replaced by Fashion-MNIST's."""
+    return with_foreign(mnist.train, share, run.seed), mnist.valid
+
+
+def with_foreign(images, share, seed):
+    """A copy of the images with a share of them replaced by Fashion-MNIST's."""
     # Not the first 2,000, on which `score_outliers` asks whether the model tells them from digits.
-    rng, foreign, images = np.random.default_rng((run.seed, 31)), load_fashion_test()[0][2000:], mnist.train.copy()
+    rng, foreign, images = np.random.default_rng((seed, 31)), load_fashion_test()[0][2000:], images.copy()
     n = round(len(images) * share)
     images[rng.choice(len(images), n, replace=False)] = foreign[rng.choice(len(foreign), n, replace=False)]
-    return images, mnist.valid
+    return images
 
 
 def answers(run, mnist, abilities):

@@ -7,13 +7,10 @@ Many networks are trained side by side: parameters, images and noise have a lead
 from the same weights and see the same images in the same order. What was found goes to results/tails/NAME.json.
 """
 
-import argparse
-import json
 import math
 import time
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,12 +20,13 @@ from scipy.special import gammaln
 
 from tvae_lib import baselines, synthetic
 from tvae_lib.data import load_fashion_test, load_mnist
+from tvae_lib.experiments import json_rows
 from tvae_lib.experiments.scoring import score_missing_answers
 from tvae_lib.experiments.stacked import exact_kl, forward
-from tvae_lib.experiments.studies import ANSWERS
-from tvae_lib.files import write_atomically
+from tvae_lib.experiments.studies import ANSWERS, with_foreign
 from tvae_lib.latent import Gaussian, StudentT
-from tvae_lib.results import RESULTS, model_of, test_masks
+from tvae_lib.outliers import auc
+from tvae_lib.results import model_of, test_masks
 
 SIZES = (784, 400, 128, 10)
 
@@ -351,12 +349,7 @@ def robust_cost(logits, x, beta):
 def robust_on_foreign(device, epochs=20, seeds=range(5), images=None, share=0.1):
     """A tenth of the training images are Fashion-MNIST images, as in the study foreign10; Gaussian models, several beta."""
     data, fashion = load_mnist(), load_fashion_test()[0]
-    sets = []
-    for seed in seeds:
-        rng, train = np.random.default_rng((seed, 31)), data.train.copy()
-        foreign, n = fashion[2000:], round(len(train) * share)
-        train[rng.choice(len(train), n, replace=False)] = foreign[rng.choice(len(foreign), n, replace=False)]
-        sets.append(train[:images])
+    sets = [with_foreign(data.train, share, seed)[:images] for seed in seeds]
     betas = [b for b in (0.0, 0.001, 0.0025, 0.005, 0.01) for _ in seeds]
     of_seed = [s for _ in range(5) for s in seeds]
     networks = Networks(SIZES, of_seed, np.stack(sets), device)
@@ -389,8 +382,6 @@ def robust_on_foreign(device, epochs=20, seeds=range(5), images=None, share=0.1)
             for key, values in each.items():
                 for entry, value in zip(found, values.mean(1).tolist(), strict=True):
                     entry[f"{key}_{name}"] = value
-    from tvae_lib.outliers import auc
-
     for entry, usual, unusual in zip(found, negative_elbo["digits"], negative_elbo["fashion"], strict=True):
         entry["auc_fashion"] = auc(usual, unusual)
     return found
@@ -400,22 +391,20 @@ EXPERIMENTS = (t3_on_digits, t3_in_one_dimension, df_on_answers, df_on_digits, h
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m tvae_lib.experiments.tails", description=__doc__.partition("\n")[0])
+    parser = json_rows.parser("tails", __doc__, "tails", EXPERIMENTS)
     parser.add_argument("--device", default="cpu", help="of PyTorch, such as cuda (default cpu)")
-    parser.add_argument("--results", type=Path, default=RESULTS / "tails", help="folder to write to")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of {', '.join(e.__name__ for e in EXPERIMENTS)}")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     for experiment in EXPERIMENTS:
         path = options.results / f"{experiment.__name__}.json"
-        if path.exists() or (options.only and experiment.__name__ not in options.only):
+        if path.exists() or experiment.__name__ not in options.only:
             continue
         started = time.perf_counter()
         found = experiment(options.device)
         device = torch.cuda.get_device_name() if options.device.startswith("cuda") else "CPU"
-        about = {"torch": torch.__version__, "device": device, "seconds": round(time.perf_counter() - started)}
-        write_atomically(path, json.dumps({"provenance": about, "models": found}, separators=(",", ":")).encode())
-        print(f"{experiment.__name__}: {about['seconds']} s", flush=True)
+        seconds = round(time.perf_counter() - started)
+        json_rows.write(path, found, torch=torch.__version__, device=device, seconds=seconds)
+        print(f"{experiment.__name__}: {seconds} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,18 +6,15 @@
 What a file has already is not computed again.
 """
 
-import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 from scipy import integrate, optimize, special
 
 from tvae_lib import checkpoint, divergences, outliers, results
 from tvae_lib.data import load_mnist
-from tvae_lib.experiments import driver
+from tvae_lib.experiments import driver, json_rows
 from tvae_lib.experiments.studies import SHORT, sweep
-from tvae_lib.files import write_atomically
 from tvae_lib.latent import Apart, Gaussian, StudentT, kl_exact, prior_of
 from tvae_lib.train import evaluate, fit
 from tvae_lib.vae_numpy import VAE
@@ -201,21 +198,17 @@ EXPERIMENTS = (runs_of_chapter, prices_first, other_priors)
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m tvae_lib.experiments.whose_tail", description=__doc__.partition("\n")[0])
-    parser.add_argument("--results", type=Path, default=results.RESULTS / "tails", help="folder to write to")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of {', '.join(e.__name__ for e in EXPERIMENTS)}")
-    options = parser.parse_args(arguments)
+    options = json_rows.parser("whose_tail", __doc__, "tails", EXPERIMENTS).parse_args(arguments)
     for experiment in EXPERIMENTS:
-        if options.only and experiment.__name__ not in options.only:
+        if experiment.__name__ not in options.only:
             continue
         path = options.results / f"{experiment.__name__}.json"
-        known = json.loads(path.read_bytes())["models"] if path.exists() else []
+        known = json.loads(path.read_bytes())["rows"] if path.exists() else []
         for name, job in experiment():
             if any(name.items() <= entry.items() for entry in known):
                 continue
             known.append(name | job())
-            content = {"provenance": driver.provenance(), "models": known}
-            write_atomically(path, json.dumps(content, separators=(",", ":")).encode())
+            json_rows.write(path, known)
             print(experiment.__name__, known[-1], flush=True)
 
 

@@ -57,16 +57,15 @@ def scores_by_seed(metric, mask="", method="", backend="numpy", study="", models
     """One score of all finished runs of a study (none: the full-length runs): a DataFrame, a row per seed, a column per model.
 
     With models, a list of names, it has these columns only, and the seeds that all of them have. ValueError for a name that no
-    finished run has.
+    finished run has, and where the score needs a mask or a method, or has none.
     """
     table = load_scores()
-    wanted = {"metric": metric, "mask": mask, "method": method, "backend": backend, "study": study}
-    for column, value in wanted.items():
-        known = sorted(table[column].unique())
+    for column, value in {"metric": metric, "backend": backend, "study": study, "mask": mask, "method": method}.items():
+        known = sorted(table[column].unique())  # among what agrees so far
         if value not in known:
             raise ValueError(f"{column} must be one of {', '.join(map(repr, known))}, got {value!r}")
-    which = np.logical_and.reduce([table[column] == value for column, value in wanted.items()])
-    scores = table[which].pivot(index="seed", columns="model", values="value")
+        table = table[table[column] == value]
+    scores = table.pivot(index="seed", columns="model", values="value")
     if models is None:
         return scores
     if unknown := [model for model in models if model not in scores]:
@@ -132,22 +131,27 @@ def load_history(model, seed=0, backend="numpy", study=""):
     """The loss history of a finished run: a dict of lists, one entry per epoch (see `train.History`)."""
     path = RESULTS / "runs" / f"{model}-{backend}-{seed}{study and '-' + study}.json"
     if not path.exists():
-        finished = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))
-        raise ValueError(f"there is no finished run of model {model!r} with seed {seed} ({backend}); there are {finished}")
+        of = load_scores().query("backend == @backend and study == @study")
+        known = ", ".join(sorted(of.model.unique())) or "none"
+        raise ValueError(f"no run of {model!r} with seed {seed} ({backend}, study {study!r}) is stored; models there: {known}")
     return read_record(path)["history"]
 
 
 def load_model(model, seed=0, backend="numpy", study=""):
-    """A trained model of the shipped ones: model is "gaussian" or "t21", say, and study empty for the full-length runs."""
+    """A trained model of the shipped ones: model is "gaussian" or "t21", say, and study empty for the full-length runs.
+
+    All were trained in NumPy; backend says in which of the two libraries the model shall compute.
+    """
     path = RESULTS / "weights" / f"{model}-numpy-{seed}{study and '-' + study}.safetensors"
     if not path.exists():
-        shipped = ", ".join(sorted(p.stem for p in path.parent.glob("*.safetensors")))
-        raise ValueError(f"no weights are shipped for model {model!r} with seed {seed}; there are {shipped}")
+        known = ", ".join(sorted(p.stem for p in path.parent.glob(f"{model}-numpy-*.safetensors")))
+        known = known or ", ".join(sorted({p.stem.partition("-")[0] for p in path.parent.glob("*.safetensors")}))
+        raise ValueError(f"no weights are shipped for model {model!r} with seed {seed}, study {study!r}; there are {known}")
     return checkpoint.load(path, backend, family_of(model))
 
 
 def stored(name):
-    """The rows of results/NAME.json, a DataFrame: what an experiment left that has no place in the table of scores.
+    """The rows of results/NAME.json, a DataFrame: what a short experiment left that has no place in the table of scores.
 
     name: its folder and name, such as "filling/coverages". ValueError if there is no such file or it is damaged.
     """
@@ -157,7 +161,7 @@ def stored(name):
     try:
         return pd.DataFrame(json.loads(path.read_bytes())["rows"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        known = ", ".join(sorted(f"{p.parent.name}/{p.stem}" for p in RESULTS.glob("filling/*.json")))
+        known = ", ".join(sorted(f"{p.parent.name}/{p.stem}" for p in RESULTS.glob("[ft]*/*.json")))
         raise ValueError(f"{path} cannot be read ({error}); there are {known}") from None
 
 
