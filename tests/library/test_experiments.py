@@ -345,7 +345,7 @@ def test_reading_what_was_shipped(few_images, tmp_path, monkeypatch, refuses):
     assert len(experiments.load_history("t21")["loss"]) == 2
     model = experiments.load_model("t21")
     assert repr(model.family) == "StudentT(df=21)" and model.sizes == (784, 400, 128, 10)
-    with refuses("no weights are shipped for model 't7' with seed 0; there are t21-numpy-0"):
+    with refuses("no weights are shipped for model 't7' with seed 0, study ''; there are t21$"):
         experiments.load_model("t7")
     shutil.copy(tmp_path / "runs" / "t21-numpy-0.json", tmp_path / "runs" / "half.json.tmp")
     assert set(experiments.collect(tmp_path).model) == {"t21"}
@@ -383,6 +383,10 @@ def test_only_some_models(few_images, tmp_path):
         ),
         (["--jobs", "0"], "--jobs must be 1 or more, got 0"),
         (["--fast"], "--fast"),
+        (
+            ["--score-again", "--dask", "tcp://nowhere:1"],
+            "--score-again reads the weights that are stored here: leave out --dask",
+        ),
     ],
 )
 def test_bad_arguments(arguments, message, capsys):
@@ -432,6 +436,18 @@ def test_files_come_from_workers_that_share_no_folder(few_images, tmp_path, monk
     assert not (here / "quick" / "work" / "t21-numpy-0.lock").exists()
 
 
+def test_what_needs_no_network_is_scored_where_the_sweep_was_started(few_images, tmp_path, monkeypatch):
+    sent = []
+    monkeypatch.setattr(studies, "sweep", lambda: [run_of("t21", epochs=1)])
+    monkeypatch.setattr(driver, "_on_dask", lambda address, work: sent.extend(work) or [])
+    monkeypatch.setattr(driver, "execute_baselines", lambda seed, results: sent.append(f"here {seed}"))
+    experiments.main(["--dask", "tcp://nowhere:1", "--results", str(tmp_path)])
+    assert [one if isinstance(one, str) else one[0].__name__ for one in sent] == [
+        "execute_anywhere",
+        *map("here {}".format, range(3)),
+    ]
+
+
 def test_which_files_are_sent(few_images, tmp_path):
     runs = [run_of("t21", seed, epochs=1) for seed in (0, 7)]
     for run in runs:
@@ -477,6 +493,13 @@ def test_scores_by_seed_refuses_names_that_no_run_has():
     assert len(experiments.scores_by_seed("test_loss")) >= 10
     wrong = [{"metric": "accuracy"}, {"metric": "auc", "mask": "mirrored", "method": "bound"}]
     wrong += [{"metric": "test_loss", "study": "approximate"}, {"metric": "test_loss", "backend": "jax"}]
+    wrong += [
+        {"metric": "mse_imputation"},
+        {"metric": "mse_imputation", "mask": "random"},
+        {"metric": "test_loss", "mask": "random"},
+    ]
     for names in wrong:
         with pytest.raises(ValueError, match="must be one of"):
             experiments.scores_by_seed(**names)
+    with pytest.raises(ValueError, match=r"^mask must be one of 'random', 'squares', got ''$"):
+        results.paired("mse_imputation", method="single_pass")

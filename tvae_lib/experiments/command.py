@@ -35,6 +35,8 @@ def main(arguments=None):
             if unknown:
                 parser.error(f"{unknown[0]!r} is not one of {', '.join(known)}")
             runs = [run for run in runs if naming(run) in names]
+    if options.score_again and options.dask:
+        parser.error("--score-again reads the weights that are stored here: leave out --dask")
     if options.jobs < 1:
         parser.error(f"--jobs must be 1 or more, got {options.jobs}")
 

@@ -181,12 +181,9 @@ def collect(results=RESULTS):
     return table
 
 
-def _files(run, results):
-    """The files that a finished run leaves, by their paths below results/."""
-    paths = [Path("runs") / f"{run.name}.json"]
-    if run.ships_weights:
-        paths.append(Path("weights") / f"{run.name}.safetensors")
-    return {path.as_posix(): (Path(results) / path).read_bytes() for path in paths if (Path(results) / path).exists()}
+def _files(results, *paths):
+    """The content of those of the files that are there, by their paths below results/."""
+    return {path: (results / path).read_bytes() for path in paths if (results / path).exists()}
 
 
 def execute_anywhere(run, results, progress):
@@ -195,26 +192,30 @@ def execute_anywhere(run, results, progress):
     A relative path is one below results/ of the repository on the machine that runs this.
     """
     results = RESULTS / results
-    return run.name, _files(run, results) if execute(run, results, progress) else {}
+    if not execute(run, results, progress):
+        return run.name, {}
+    weights = [f"weights/{run.name}.safetensors"] if run.ships_weights else []
+    return run.name, _files(results, f"runs/{run.name}.json", *weights)
 
 
 def execute_all(runs, results, *, jobs=1, dask=None, again=False, baselines=True):
     """Do what is left of the runs, and gather the table: before the first, so that a damaged file shows, and after each.
 
-    jobs: how many side by side on this machine; dask: the address of a Dask scheduler whose workers do the work instead.
-    again: score the stored weights of finished runs again, and train nothing.
+    jobs: how many side by side on this machine; dask: the address of a Dask scheduler whose workers do the runs instead. The
+    baselines, which take minutes, are scored here. again: score the stored weights of finished runs again, and train nothing.
     """
     finished = [run for run in runs if (results / "runs" / f"{run.name}.json").exists()]
     if again:
-        work = [(score_again, run, results) for run in finished if _weights(run, results).exists()]
+        away, here = [], [(score_again, run, results) for run in finished if _weights(run, results).exists()]
     else:
         there = results.relative_to(RESULTS) if results.is_relative_to(RESULTS) else results
-        work = [(execute_anywhere, run, there, True) for run in runs if run not in finished]
-        work += [(execute_baselines, seed, results) for seed in range(scoring.BASELINE_SEEDS) if baselines]
+        away = [(execute_anywhere, run, there, True) for run in runs if run not in finished]
+        here = [(execute_baselines, seed, results) for seed in range(scoring.BASELINE_SEEDS) if baselines]
     for run in finished:
         paths(run, results)[1].unlink(missing_ok=True)  # of a process that was killed between its last two steps
     _collect_alone(results)
-    for result in tqdm(_on_dask(dask, work) if dask else _in_processes(jobs, work), total=len(work), desc="sweep", unit="run"):
+    done = [_on_dask(dask, away), _in_processes(jobs, here)] if dask else [_in_processes(jobs, away + here)]
+    for result in tqdm(itertools.chain(*done), total=len(away + here), desc="sweep", unit="run"):
         if isinstance(result, tuple):
             name, files = result
             for path, content in files.items():
