@@ -7,6 +7,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tvae_lib import vae_torch
 from tvae_lib.latent import Apart, Gaussian, MultivariateT, Scaled, StudentT
+from tvae_lib.likelihood import Normal
+from tvae_lib.likelihood import StudentT as TDecoder
 
 
 class Mine(StudentT):
@@ -43,6 +45,16 @@ def test_compiled_twice(family, kl):
         expected = model.loss(x[:n], eps[:n]).total
         assert compiled(x[:n], eps[:n]).total.item() == pytest.approx(expected.item(), rel=1e-5)
     compiled(x, eps).total.backward()
+    _, grads = model.loss_and_grad(x, eps)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.grad, grads[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("likelihood", [Normal(0.5), Normal(), TDecoder(4, 0.5)], ids=str)
+def test_compiled_with_another_likelihood(likelihood):
+    torch._dynamo.reset()
+    model, x, eps = model_and_batch(Gaussian(), None, likelihood=likelihood, mask_input=True)
+    torch.compile(model, backend="eager")(x, eps).total.backward()
     _, grads = model.loss_and_grad(x, eps)
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, grads[name], rtol=1e-4, atol=1e-5)

@@ -93,7 +93,8 @@ class ExactKL(torch.autograd.Function):
 
     @staticmethod
     def forward(family, mu, logvar):
-        if mu.is_cuda and isinstance(family, StudentT | MultivariateT | Apart | Scaled):  # their formulas take tensors
+        inner = family.family if type(family) is Scaled else family
+        if mu.is_cuda and type(inner) in (StudentT, MultivariateT, Apart):  # the very classes: their formulas take tensors
             return tuple(family.kl_exact_and_grad(mu, logvar))
         results = kl_exact_and_grad(family, mu.numpy(force=True), logvar.numpy(force=True))
         return tuple(torch.as_tensor(result, device=mu.device) for result in results)
