@@ -1,7 +1,5 @@
 """The latent explorer in a real browser: sliders by keyboard, and the page's decoders against the library's."""
 
-import base64
-import json
 import re
 
 import numpy as np
@@ -10,7 +8,7 @@ from pages import END, HOME, RIGHT, find, next_frame, one, open_at, text, wait, 
 from scipy.special import expit
 
 from tvae_lib.data import load_mnist
-from tvae_lib.interactive import latent_explorer, playground
+from tvae_lib.interactive import latent_explorer
 from tvae_lib.interactive.page_weights import rounded
 from tvae_lib.latent import kl_exact
 from tvae_lib.results import load_model
@@ -107,13 +105,3 @@ def test_names_and_width(opened, path):
     assert len(set(names)) == len(names) > 14
     open_at(opened, path, width=360, ready="canvas[aria-label]")
     assert opened.execute_script("return document.documentElement.scrollWidth") <= 360
-
-
-def test_one_copy_of_the_weights_serves_both_figures(quiet_page, tmp_path):
-    page = write_page(tmp_path / "both.html", playground(), latent_explorer(weights=False))
-    open_at(quiet_page, page, ready=".tvae-views canvas[aria-label]")
-    assert len(find(quiet_page, 'script[data-tvae="t-decoder"]')) == 1
-    packed = json.loads(one(quiet_page, 'script[data-tvae="t-decoder"]').get_property("textContent"))
-    assert packed["sizes"] == [10, 128, 400, 784] and packed["df"] == 21
-    assert len(base64.b64decode(packed["data"])) == 10 * 128 + 128 * 400 + 400 * 784 + 8 * (128 + 400 + 784)
-    assert decoded(quiet_page).max() > 0.5

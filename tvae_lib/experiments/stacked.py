@@ -45,15 +45,15 @@ def draws(family, seed, epoch, n, n_valid, batch_size, d, dtype, missing):
     return np.array(rows), np.array(eps), pack(masks, np.array), np.concatenate(valid_eps), pack(valid_masks, np.concatenate)
 
 
-def exact_kl(family, device, dtype=torch.float64):
+def exact_kl(family, device):
     """A function of mu and logvar (M, B, d) that gives the exact KL of M models of a family, (M, B), on a device."""
     encoder, prior = getattr(family, "encoder", family), prior_of(family)
     kind = type(prior).__name__
     if kind == "Scaled":
-        plain = exact_kl(family.family, device, dtype)
+        plain = exact_kl(family.family, device)
         return lambda mu, logvar: plain(mu / family.scale, logvar)
     if kind == "MultivariateT":
-        return multivariate_kl(family.df, device, dtype)
+        return multivariate_kl(family.df, device)
     if {kind, type(encoder).__name__} - {"Gaussian", "StudentT"}:
         raise ValueError(f"no exact KL on a device for the family {said(family)}")
     gaussian = type(encoder).__name__ == "Gaussian"
@@ -64,7 +64,7 @@ def exact_kl(family, device, dtype=torch.float64):
         return lambda mu, logvar: (0.5 * (mu**2 + variance * logvar.exp() - logvar) + constant).sum(-1)
     step = 0.05 if encoder is prior else 0.1  # `fit` has a series for two equal t's, which is more exact than the wider step
     rule = divergences.gauss_hermite() if gaussian else divergences.double_exponential(encoder.df, step)
-    nodes, weights = torch.tensor(rule, dtype=dtype, device=device).T.contiguous()
+    nodes, weights = torch.tensor(rule, dtype=torch.float64, device=device).T.contiguous()
     constant = -divergences.log_constant(prior.df) - entropy
 
     def kl(mu, logvar):
@@ -74,8 +74,10 @@ def exact_kl(family, device, dtype=torch.float64):
     return kl
 
 
-def multivariate_kl(df, device, dtype, step=0.3):
+def multivariate_kl(df, device):
     """`divergences.multivariate_t`, all nodes of its trapezium rule at once, between bounds that serve for |mu|^2 up to 1e5."""
+
+    step = 0.3  # of x = log t
 
     def kl(mu, logvar):
         half = (df + mu.shape[-1]) / 2
@@ -89,7 +91,7 @@ def multivariate_kl(df, device, dtype, step=0.3):
 
     most = df + 100  # coordinates: the bounds hold for any code of up to so many
     x = np.arange(math.log(1e-10 / most / 1e5), 2 / df * math.log((1 + most / df) * 1e10) + 1, step)
-    t = torch.tensor(np.exp(x), dtype=dtype, device=device)[:, None, None]
+    t = torch.tensor(np.exp(x), dtype=torch.float64, device=device)[:, None, None]
     return kl
 
 
@@ -108,7 +110,7 @@ class Stack:
     def __init__(self, models, lr, device, all_pixels=False):
         self.models, self.device, self.lr = models, device, lr
         self.depth, self.dtype = len(models[0].sizes) - 1, torch.as_tensor(models[0].params["encoder.0.bias"]).dtype
-        self.mask_input, self.all_pixels = getattr(models[0], "mask_input", False), all_pixels
+        self.mask_input, self.all_pixels = models[0].mask_input, all_pixels
         self.params = {
             name: torch.tensor(np.stack([model.params[name] for model in models]), device=device).requires_grad_()
             for name in models[0].params
@@ -160,13 +162,14 @@ def drawers(processes):
     return ProcessPoolExecutor(WORKERS, get_context("spawn")) if processes else ThreadPoolExecutor(WORKERS)
 
 
-def train_together(models, seeds, histories, train, valid, *, epochs, batch_size, lr, device="cpu", after=None, **options):
+def train_together(
+    models, seeds, histories, train, valid, *, epochs, batch_size, lr, device="cpu", after=None, missing=None, all_pixels=False
+):
     """Train models (NumPy VAEs, kl exact) side by side to the given number of epochs; their parameters and histories change.
 
-    options: missing (a function that draws masks) and all_pixels as in `fit`; after(epoch, stack): called after each epoch.
+    missing (a function that draws masks) and all_pixels: as in `fit`; after(epoch, stack): called after each epoch.
     """
-    missing = options.pop("missing", None)
-    stack, start = Stack(models, lr, device, **options), len(histories[0])
+    stack, start = Stack(models, lr, device, all_pixels), len(histories[0])
     images, check = (torch.tensor(part, dtype=stack.dtype, device=device) for part in (train, valid))
     settings = (len(train), len(valid), batch_size, models[0].sizes[-1], models[0].dtype, missing)
     step = graphed(stack, images, batch_size, missing) if str(device).startswith("cuda") else stack.step_on(images)

@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from tvae_lib import impute
 from tvae_lib.data import load_mnist
-from tvae_lib.inputs import generator, real_array, said, whole
+from tvae_lib.inputs import generator, number, one_of, real_array, said, whole
 from tvae_lib.interactive.page_weights import pack, pack_gaussian, pack_grey
 from tvae_lib.latent import Apart, Gaussian, StudentT, kl_exact
 from tvae_lib.masks import random_pixels, random_squares
@@ -81,33 +81,26 @@ class KernelFigure:
     """A picture that a running kernel draws again when its controls move; pages without a kernel show it still and say so.
 
     draw: function of the controls' values; returns a matplotlib figure and what it shows, in words. controls: dict of argument
-    to ipywidget; button: what to press for a new picture, or None if every change draws one.
+    to ipywidget.
     """
 
-    def __init__(self, draw, controls, button=None):
-        self.draw, self.controls = draw, controls
-        self.view, self.progress = widgets.HTML(), widgets.Output()
-        self.button = widgets.Button(description=button or "", button_style="primary")
-        self.button.on_click(self.update)
+    def __init__(self, draw, controls):
+        self.draw, self.controls, self.view = draw, controls, widgets.HTML()
         for control in controls.values():
             control.style.description_width, control.layout.width = "14em", "40em"
-            if not button:
-                control.observe(self.update, names="value")
-        self.box = widgets.VBox([*controls.values(), *([self.button] if button else []), self.progress, self.view])
+            control.observe(self.update, names="value")
+        self.box = widgets.VBox([*controls.values(), self.view])
         self.update()
 
     def update(self, _=None):
         """Draw the picture that the controls ask for. What cannot be drawn is said in one line."""
-        self.button.disabled = True
-        with self.progress, threadpool_limits(1):  # on matrices this small the threads of BLAS only wait for each other
+        with threadpool_limits(1):  # on matrices this small the threads of BLAS only wait for each other
             try:
                 figure, self.alt = self.draw(**{name: control.value for name, control in self.controls.items()})
                 self._png = _png(figure)
                 self.view.value = self._picture()
             except (ValueError, FloatingPointError) as error:
                 self.view.value = f"<p>No picture for these settings: {error}.</p>"
-        self.progress.clear_output()
-        self.button.disabled = False
 
     def _picture(self):
         return f'<img alt="{self.alt}" src="{_data_url(self._png)}" style="max-width: 100%">'
@@ -124,7 +117,7 @@ def kl_explorer(mu=1.0, sigma=0.5, df=3.0):
     mu in [-6, 6], sigma in [0.05, 5], df in [1, 50], ValueError outside; sigma is the scale of q, and p has mu = 0, sigma = 1.
     Returns a LiveFigure.
     """
-    mu, sigma, df = _within("mu", mu, -6, 6), _within("sigma", sigma, 0.05, 5), _within("df", df, 1, 50)
+    mu, sigma, df = number("mu", mu, -6, 6), number("sigma", sigma, 0.05, 5), number("df", df, 1, 50)
     half = next(limit for limit in (5, 8, 12, 20, 30) if limit >= min(30, abs(mu) + 3.5 * sigma))
     z = np.union1d(np.linspace(-half, half, 601), np.clip(mu + sigma * np.linspace(-6, 6, 301), -half, half))
     figure = Figure(figsize=(8, 3.3), layout="constrained")
@@ -153,8 +146,8 @@ def tails_explorer(mu=2.0, sigma=0.5, encoder_df=3.0, prior_df=3.0):
 
     mu in [0, 6], sigma in [0.05, 2], both df in [2.5, 200], ValueError outside. Returns a LiveFigure.
     """
-    mu, sigma = _within("mu", mu, 0, 6), _within("sigma", sigma, 0.05, 2)
-    encoder_df, prior_df = _within("encoder_df", encoder_df, 2.5, 200), _within("prior_df", prior_df, 2.5, 200)
+    mu, sigma = number("mu", mu, 0, 6), number("sigma", sigma, 0.05, 2)
+    encoder_df, prior_df = number("encoder_df", encoder_df, 2.5, 200), number("prior_df", prior_df, 2.5, 200)
     figure, z, at = Figure(figsize=(8, 3.3), layout="constrained"), np.linspace(-10, 10, 401), np.linspace(0, 6, 121)
     densities, prices = figure.subplots(1, 2)
     log_q = StudentT(encoder_df).log_prob((z - mu) / sigma) - np.log(sigma)
@@ -185,7 +178,7 @@ def sampling_explorer(df=3.0, draws=1000, seed=0):
     df in [1, 50]; draws: how many are there at the start, 1 to 20000; seed: integer from 0 to 2**32 - 1, for the generator in the
     page. The still picture shows other draws of the same kind. Returns a LiveFigure. ValueError outside these ranges.
     """
-    df = _within("df", df, 1, 50)
+    df = number("df", df, 1, 50)
     for name, value, low, high in (("draws", draws, 1, 20_000), ("seed", seed, 0, 2**32 - 1)):
         whole(name, value, low, high)
     rng = np.random.default_rng(seed)
@@ -216,15 +209,15 @@ def sampling_explorer(df=3.0, draws=1000, seed=0):
 DEGREES = (3, 5, 10, 21, 50, 200, math.inf)  # what the full-length runs cover; infinity is the Gaussian
 
 
-def df_explorer(seed=0):
+def df_explorer():
     """A slider over the degrees of freedom of the full-length runs: pre-drawn frames of the density and of reconstructed digits.
 
-    seed: of the shipped models, 0 for all of DEGREES. The output is about 0.4 MB. Returns a LiveFigure.
+    The models are those of seed 0. The output is about 0.4 MB. Returns a LiveFigure.
     """
     test = load_mnist().test[:10]
     frames = []
     for df in DEGREES:
-        figure, alt = _df_frame(df, load_model("gaussian" if df == math.inf else f"t{df:g}", seed), test)
+        figure, alt = _df_frame(df, load_model("gaussian" if df == math.inf else f"t{df:g}"), test)
         name = "infinity, the Gaussian" if df == math.inf else f"{df:g}"
         frames.append({"name": name, "src": _data_url(_png(figure)), "alt": alt})
         if df == 21:
@@ -304,11 +297,11 @@ def playground(seed=0):
     return LiveFigure("playground", {"seed": seed, "row": FIRST_DIGIT}, figure, alt, parts=("network", "digits"), payload=payload)
 
 
-def latent_explorer(seed=0, weights=True):
+def latent_explorer(seed=0):
     """Sliders for the ten latent coordinates of both trained models and, side by side, what their decoders make of them.
 
-    seed: of the shipped pair of models, 0 to 4; weights: False where a `playground` on the same page brings them. Coordinates are
-    in the order of their KL, averaged over the test digits. The output is about 1 MB. Returns a LiveFigure.
+    seed: of the shipped pair of models, 0 to 4. Coordinates are in the order of their KL, averaged over the test digits. The
+    output is about 1 MB. Returns a LiveFigure.
     """
     models = _trained(seed)
     x, labels, rows = _test_digits()
@@ -325,9 +318,7 @@ def latent_explorer(seed=0, weights=True):
             z[0, most] += value
             titles.append(f"{MODELS[name][1]} {value:+d}" if value else MODELS[name][1])
             pictures.append(expit(model.decode(z)))
-    payload = {"latent": json.dumps(data)}
-    if weights:
-        payload |= {f"{name}-decoder": pack(model, "decoder") for name, model in models.items()}
+    payload = {"latent": json.dumps(data)} | {f"{name}-decoder": pack(model, "decoder") for name, model in models.items()}
     alt = (
         f"A handwritten {labels[0]}, and for each of the two models what its decoder makes of the digit's code, and of the code "
         "with its most active coordinate moved down and up by 2: the shape changes smoothly into another."
@@ -435,8 +426,7 @@ def fill_in(model, row, share, count, max_side, mask_seed, method):
     imputation, each (1, 784). ValueError unless row is one of the 10,000, and method one of METHODS; the rest as in `masks`.
     """
     row = whole("row", row, 0, 9999)
-    if not isinstance(method, str) or method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {said(method)}")
+    one_of("method", method, *METHODS)
     x = load_mnist().test[row : row + 1]
     rng = generator(mask_seed)
     missing = random_pixels(rng, x.shape, share) | random_squares(rng, 1, count, max_side)
@@ -509,7 +499,7 @@ def backprop_explorer(model, x, eps):
     if not gaussian and (model.kl == "exact" or not isinstance(model.family, StudentT)):
         raise ValueError(f'model must be a Gaussian VAE or a t-VAE with kl="sample", got {model.family!r} with kl={model.kl!r}')
     x = real_array("x", x).astype(float).reshape(1, -1)
-    eps = _within("eps", eps, -10, 10)
+    eps = number("eps", eps, -10, 10)
     values, derivatives = _backprop_values(model, x, np.full((1, 1), eps))
     figure = Figure(figsize=(8, 2.9), layout="constrained")
     axis = figure.subplots()
@@ -585,9 +575,3 @@ def _finish(*axes):
         low, high = axis.get_ylim()
         axis.set_ylim(low, high + 0.2 * (high - low))  # room for the legend
         axis.legend(frameon=False, fontsize=8, loc="upper left")
-
-
-def _within(name, value, low, high):
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not low <= value <= high:
-        raise ValueError(f"{name} must be a number from {low} to {high}, got {said(value)}")
-    return float(value)

@@ -10,7 +10,7 @@ import json
 
 import numpy as np
 
-from tvae_lib.inputs import finite, said
+from tvae_lib.inputs import finite, one_of
 from tvae_lib.latent import Gaussian, StudentT
 from tvae_lib.vae_numpy import VAE
 
@@ -59,8 +59,7 @@ def pack(model, part):
     for another kind of model, family or part.
     """
     _check(model)
-    if not isinstance(part, str) or part not in ("encoder", "decoder"):
-        raise ValueError(f'part must be "encoder" or "decoder", got {said(part)}')
+    one_of("part", part, "encoder", "decoder")
     if not isinstance(model.family, (Gaussian, StudentT)):
         raise ValueError(f"a page can hold models of the families Gaussian and StudentT, got {model.family!r}")
     layers = list(_layers(model, part))
@@ -95,14 +94,14 @@ def pack_grey(images):
 RIDGE = 0.08  # added to each variance, as a share of it: rounding to one byte would otherwise cost the matrix its inverse
 
 
-def fit_gaussian(images, least_sd=0.02):
-    """A Gaussian fitted to images (n, D): mean (D,), the pixels whose standard deviation exceeds least_sd, their covariance.
+def fit_gaussian(images):
+    """A Gaussian fitted to images (n, D): mean (D,), the pixels whose standard deviation exceeds 0.02, their covariance.
 
     The correlations are rounded to one byte and the variances raised by RIDGE, as the page has them.
     """
     images = np.asarray(images, float)
     mean, sd = images.mean(axis=0), images.std(axis=0)
-    pixels = np.flatnonzero(sd > least_sd)
+    pixels = np.flatnonzero(sd > 0.02)
     correlation = np.round(127 * np.corrcoef(images[:, pixels].T)) / 127
     np.fill_diagonal(correlation, 1 + RIDGE)
     return mean, pixels, correlation * np.outer(sd[pixels], sd[pixels])
