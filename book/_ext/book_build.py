@@ -104,8 +104,8 @@ def mend_html(app, page, template, context, doctree):
     body = context.get("body", "")
     for wrong, right in BETTER.items():
         body = body.replace(wrong, right)
-    # A number stays on one line with its sign.
-    context["body"] = re.sub(r"(?<=\d) %", "\u00a0%", body)
+    # A number stays on one line with its sign; its key (tools/numbers_in_text.py) may stand between the two.
+    context["body"] = re.sub(r"(\d(?:<!--[^>]*-->)?) %", "\\1\u00a0%", body)
 
 
 # The search sees no difference between two spellings: -ize is read as -ise, in the pages and in what is asked.
