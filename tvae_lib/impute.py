@@ -29,8 +29,9 @@ def in_chunks(method):
     def whole_set(model, x, missing, *, draws=30, seed=0, **options):
         x, missing = with_holes(real_array("x", x), missing, model, "x")
         whole("draws", draws, 1)
-        for name, value in options.items():
-            whole(name, value) if name == "warm_up" else switch(name, value)
+        for name, check in {"warm_up": whole, "code": switch, "feed_draws": switch}.items():
+            if name in options:
+                check(name, options[name])
         options.update(draws=draws, seed=generator(seed))
         parts = []
         for start in range(0, max(len(x), 1), CHUNK):
@@ -89,10 +90,10 @@ def warmed_up(model, x, missing, passes, rng):
 
 
 def log_weight(model, x, missing, z, eps, sigma, out):
-    """log p(x_observed | z) p(z) / q(z), up to a constant, of codes z = mu + sigma * eps that decode to `out`: (n,)."""
+    """log p(x_observed | z) p(z) / q(z) of codes z = mu + sigma * eps that decode to `out`, and -log p(x_observed | z): (n,)."""
     log_q = (model.family.log_prob(eps) - np.log(sigma)).sum(axis=1)
-    log_p = prior_of(model.family).log_prob(z).sum(axis=1) - model.likelihood.cost_and_grad(out, x, missing)[0]
-    return log_p - log_q
+    cost = model.likelihood.cost_and_grad(out, x, missing)[0]
+    return prior_of(model.family).log_prob(z).sum(axis=1) - cost - log_q, cost
 
 
 def energy_and_grad(model, x, missing, z):
@@ -162,8 +163,8 @@ def metropolis_and_acceptance(model, x, missing, *, draws=30, seed=0, warm_up=5,
         if z is None:
             z, out = proposal, new
         else:
-            forth = log_weight(model, image, None, proposal, eps, sigma, new)
-            back = log_weight(model, image, None, z, (z - mu) / sigma, sigma, out)
+            forth, _ = log_weight(model, image, None, proposal, eps, sigma, new)
+            back, _ = log_weight(model, image, None, z, (z - mu) / sigma, sigma, out)
             accepted = (np.log1p(-rng.random(len(z))) < forth - back)[:, None]
             z, out = np.where(accepted, proposal, z), np.where(accepted, new, out)
             share += accepted[:, 0]
@@ -196,7 +197,7 @@ def importance_and_ess(model, x, missing, *, draws=30, seed=0, warm_up=5, code=F
         eps = noise(model, mu, rng)
         z = mu + sigma * eps
         out = _numpy(model.decode(z))
-        new = log_weight(model, x, missing, z, eps, sigma, out)
+        new, _ = log_weight(model, x, missing, z, eps, sigma, out)
         shrink = np.exp(largest - np.maximum(largest, new))
         largest = np.maximum(largest, new)
         weight = np.exp(new - largest)

@@ -14,7 +14,7 @@ from scipy.special import betaln
 
 from tvae_lib import divergences
 from tvae_lib.divergences.families import Apart, MultivariateT, Scaled  # noqa: F401 (for those who import them from here)
-from tvae_lib.inputs import check_code, check_df, checked, code, drawn_code
+from tvae_lib.inputs import check_code, check_df, checked, code, drawn_code, exact_kl
 
 
 @checked
@@ -110,9 +110,7 @@ def kl_exact(family, mu, logvar):
 def kl_exact_and_grad(family, mu, logvar):
     """`kl_exact` and its derivatives: kl, dkl/dmu, dkl/dlogvar, each of the shape of mu. ValueError as there."""
     mu, logvar = code(mu, logvar)
-    if not hasattr(family, "kl_exact_and_grad"):
-        raise ValueError(f"{type(family).__name__} offers no exact KL: it has no method kl_exact_and_grad(mu, logvar)")
-    return family.kl_exact_and_grad(mu, logvar)
+    return exact_kl(family)(mu, logvar)
 
 
 def kl_and_grad(family, kl, mu, logvar, eps):

@@ -22,7 +22,7 @@ class Bernoulli:
     def cost_and_grad(self, logits, x, missing=None):
         """-log p(x | logits) of each image (B,), and its derivative with respect to the logits, which is pi - x (B, D).
 
-        Pixels marked in `missing`, bool (B, D), are left out. Neither this nor `mean` checks anything.
+        Pixels marked in `missing`, bool (B, D), are left out. None of these methods checks anything.
         """
         if missing is not None:
             logits, x = hide(logits, x, missing)
@@ -30,9 +30,15 @@ class Bernoulli:
         probabilities -= x
         return cost, probabilities
 
+    def costs(self, logits, x):
+        """-log p of every pixel, (B, D); tensors: PyTorch's own is the fastest there."""
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        return binary_cross_entropy_with_logits(logits, x, reduction="none")
+
     def mean(self, logits, into=None):
         """The probability of white of each pixel, of the shape of the logits; `into` may be the logits themselves."""
-        return sigmoid(logits, into)
+        return logits.sigmoid() if hasattr(logits, "detach") else sigmoid(logits, into)
 
     def sample(self, logits, rng):
         """One draw of each pixel, 0 or 1, of the shape and precision of the logits."""

@@ -1,10 +1,8 @@
 """The two kinds of missing pixels: scattered over the whole data set, and squares on each image. True = missing."""
 
-import numbers
-
 import numpy as np
 
-from tvae_lib.inputs import check_image_shape, check_rng, check_shape, said, whole
+from tvae_lib.inputs import check_image_shape, check_rng, check_shape, number, whole
 
 
 def random_pixels(rng, shape, fraction):
@@ -14,10 +12,9 @@ def random_pixels(rng, shape, fraction):
     """
     check_rng(rng)
     check_shape(shape)
-    if not isinstance(fraction, numbers.Real) or not 0 <= fraction <= 1:
-        raise ValueError(f"fraction must lie in [0, 1], got {said(fraction)}")
+    fraction = number("fraction", fraction, 0, 1)
     missing = np.zeros(shape, bool)
-    chosen = rng.choice(missing.size, round(float(fraction) * missing.size), replace=False, shuffle=False)
+    chosen = rng.choice(missing.size, round(fraction * missing.size), replace=False, shuffle=False)
     missing.reshape(-1)[chosen] = True
     return missing
 

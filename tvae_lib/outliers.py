@@ -4,9 +4,9 @@ import numpy as np
 from scipy.special import logsumexp
 
 from tvae_lib.data.unusual import unusual_images
-from tvae_lib.impute import noise
+from tvae_lib.impute import log_weight, noise
 from tvae_lib.inputs import finite, generator, images, whole
-from tvae_lib.latent import kl_exact, prior_of
+from tvae_lib.latent import kl_exact
 
 __all__ = ["auc", "unusual_images", "unusualness"]
 
@@ -28,13 +28,14 @@ def unusualness(model, x, draws=64, seed=0):
     for start in range(0, len(x), CHUNK):
         rows = slice(start, start + CHUNK)
         mu, logvar = model.encode(x[rows])
+        sigma = np.exp(0.5 * logvar)
         costs, log_weights = [], []
         for _ in range(draws):
             eps = noise(model, mu, rng)
-            z = mu + np.exp(0.5 * logvar) * eps
-            costs.append(model.likelihood.cost_and_grad(model.decode(z), x[rows].astype(mu.dtype, copy=False))[0])
-            log_q = model.family.log_prob(eps) - 0.5 * logvar
-            log_weights.append((prior_of(model.family).log_prob(z) - log_q).sum(axis=1) - costs[-1])
+            z = mu + sigma * eps
+            weight, cost = log_weight(model, x[rows].astype(mu.dtype, copy=False), None, z, eps, sigma, model.decode(z))
+            log_weights.append(weight)
+            costs.append(cost)
         scores["reconstruction"][rows] = np.mean(costs, axis=0)
         scores["negative_elbo"][rows] = -np.mean(log_weights, axis=0)
         if hasattr(model.family, "kl_exact_and_grad"):

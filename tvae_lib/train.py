@@ -13,7 +13,7 @@ from tqdm import tqdm
 from tvae_lib import checkpoint as checkpoints
 from tvae_lib.data import batches, check_batch_size
 from tvae_lib.files import remove_leftovers
-from tvae_lib.inputs import check_mask, check_rng, images, one_of, positive, real_array, whole, with_holes
+from tvae_lib.inputs import check_mask, check_rng, images, one_of, positive, real_array, switch, whole, with_holes
 
 
 @dataclass
@@ -98,33 +98,33 @@ class Adam:
             self.params[name] -= self.lr / (1 - 0.9**self.steps) * mean / usual
 
 
-def evaluate(model, images, rng, missing=None, **options):
+def evaluate(model, x, rng, missing=None, **options):
     """Mean loss, reconstruction and KL of a data set, one noise draw per image: an array of three floats, in nats.
 
-    images: (n, 784) that the model takes, at least one; rng: np.random.Generator; missing: as in `fit`. ValueError otherwise.
+    x: images (n, 784) that the model takes, at least one; rng: np.random.Generator; missing: as in `fit`. ValueError otherwise.
     """
-    images, missing = with_mask("images", images, missing, model, **options)
+    x, missing = with_mask("x", x, missing, model, **options)
     check_rng(rng)
-    if not len(images):
-        raise ValueError("images must hold at least one image")
+    if not len(x):
+        raise ValueError("x must hold at least one image")
     total = np.zeros(3)
     with getattr(model, "no_grad", nullcontext)():  # PyTorch then keeps nothing for a backward pass
-        for start in range(0, len(images), 1000):
-            x = images[start : start + 1000]
-            eps = model.family.sample(rng, (len(x), model.sizes[-1]))
+        for start in range(0, len(x), 1000):
+            part = x[start : start + 1000]
+            eps = model.family.sample(rng, (len(part), model.sizes[-1]))
             if missing is not None:
-                options["missing"] = missing(rng, len(x)) if callable(missing) else missing[start : start + 1000]
-            total += len(x) * split(model.loss(x, eps, **options))
-    return total / len(images)
+                options["missing"] = missing(rng, len(part)) if callable(missing) else missing[start : start + 1000]
+            total += len(part) * split(model.loss(part, eps, **options))
+    return total / len(x)
 
 
 def with_mask(name, x, missing, model, all_pixels=False):
     """Images that the model takes, and the mask of what is missing in it, None, or the function that draws masks."""
-    x = real_array("images", x)
+    x = real_array(name, x)
     if missing is None or callable(missing):
-        return images(x, model), missing
+        return images(x, model, name), missing
     if all_pixels:
-        return images(x, model), check_mask(missing, x.shape)
+        return images(x, model, name), check_mask(missing, x.shape)
     return with_holes(x, missing, model, name)
 
 
@@ -164,7 +164,7 @@ def fit(
     kl_weight : 1, or another factor of the KL in the gradient; the history is without it.
     missing : None, a mask of train such as np.isnan(train), or a function (rng, n) that draws one for every batch
         Pixels that are 0 for the encoder and left out of the loss. For valid the function draws too, or NaN is what is missing.
-    all_pixels : with True what is missing is in the loss all the same.
+    all_pixels : with True what is missing is in the loss all the same; so train and valid must be whole.
 
     Returns a `History`. ValueError if an argument is out of range or the checkpoint belongs to another run; FloatingPointError
     if the loss is no longer finite: the checkpoint then still holds the last good epoch.
@@ -172,19 +172,15 @@ def fit(
     epochs, seed = whole("epochs", epochs), whole("seed", seed)
     lr, kl_weight = positive("lr", lr), positive("kl_weight", kl_weight)
     one_of("optimizer", optimizer, "sgd", "adam")
-    options = {"all_pixels": True} if all_pixels else {}
+    options = {"all_pixels": True} if switch("all_pixels", all_pixels) else {}
     train, missing = with_mask("train", train, missing, model, **options)
     holes = missing if missing is None or callable(missing) else np.isnan(real_array("valid", valid))
     valid, holes = with_mask("valid", valid, holes, model, **options)
     if not len(valid):
         raise ValueError("valid must hold at least one image")
     check_batch_size(batch_size, len(train))
-    # What a checkpoint must agree with, in numbers that JSON knows. Of what is usual, older files say nothing.
     run = {"batch_size": int(batch_size), "lr": lr, "seed": seed, "train_crc": zlib.crc32(np.ascontiguousarray(train))}
-    told = getattr(missing, "__name__", "drawn") if callable(missing) else missing is not None and zlib.crc32(missing.tobytes())
-    usual = {"missing": False, "all_pixels": False, "optimizer": "sgd", "kl_weight": 1.0}
-    given = {"missing": told, "all_pixels": bool(all_pixels), "optimizer": optimizer, "kl_weight": kl_weight}
-    run |= {name: value for name, value in given.items() if value != usual[name]}
+    run |= not_usual(missing=missing, all_pixels=bool(all_pixels), optimizer=optimizer, kl_weight=kl_weight)
     history, state = (History(), {}) if checkpoint is None else resume(model, checkpoint, run)
     steps = len(history) * (len(train) // batch_size)
     descent = SGD(model.params, lr) if optimizer == "sgd" else Adam(model.params, lr, steps, state)
@@ -210,6 +206,17 @@ def check_finite(loss, message, lr):
     """Raise FloatingPointError with the message and a hint unless the loss is finite."""
     if not np.isfinite(loss):
         raise FloatingPointError(f"{message}: try a learning rate below {lr:g}")
+
+
+def not_usual(**given):
+    """Those of the arguments that make a training another one, for its checkpoint: files of the usual say nothing of them.
+
+    A mask, or the first that a function draws, is told by its checksum.
+    """
+    if (mask := given["missing"]) is not None:
+        given["missing"] = zlib.crc32(np.asarray(mask(np.random.default_rng(0), 2) if callable(mask) else mask).tobytes())
+    usual = {"missing": None, "all_pixels": False, "optimizer": "sgd", "kl_weight": 1.0}
+    return {name: value for name, value in given.items() if value != usual[name]}
 
 
 def resume(model, path, run):

@@ -81,7 +81,7 @@ class VAE(nn.Module):
         _, eps, seen, _ = inputs.batch(x, eps, self)
         mu, logvar = self.run("encoder", seen).chunk(2, dim=1)
         out = self.decode(mu + torch.exp(0.5 * logvar) * eps)
-        return torch.sigmoid(out) if type(self.likelihood) is Bernoulli else self.likelihood.mean(out)
+        return self.likelihood.mean(out)
 
     def loss(self, x, eps, missing=None, all_pixels=False):
         """The loss of images x (B, 784) with noise eps (B, d), as a `Loss` of tensors: `.total.backward()` works.
@@ -129,10 +129,7 @@ class VAE(nn.Module):
 
 def pixel_costs(likelihood, out, x, missing=None):
     """-log p of every pixel (B, D) given the decoder's output, 0 where it is missing."""
-    if type(likelihood) is Bernoulli:
-        costs = F.binary_cross_entropy_with_logits(out, x, reduction="none")
-    else:
-        costs = likelihood.costs(out, x)
+    costs = likelihood.costs(out, x)
     return costs if missing is None else costs.masked_fill(torch.tensor(missing, device=costs.device), 0)
 
 

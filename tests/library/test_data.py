@@ -118,5 +118,5 @@ def test_batches_repeat_with_the_seed_and_differ_between_seeds():
 
 @pytest.mark.parametrize("size", [0, -1, 11, 2.5, "5", None, float("nan")])
 def test_batch_size_out_of_range(rng, refuses, size):
-    with refuses("batch size must be a whole number between 1 and the 10 images"):
+    with refuses("batch size must be a whole number from 1 to 10, got"):
         data.batches(rng, 10, size)

@@ -79,11 +79,11 @@ def test_without_an_exact_kl(refuses):
     for family in (
         Apart(StudentT(2), Gaussian()),
         Apart(Gaussian(), MultivariateT(3)),
-        Scaled(Apart(StudentT(1), Gaussian()), 2),
+        Apart(Scaled(StudentT(3), 2), Gaussian()),
     ):
         assert not hasattr(family, "kl_exact_and_grad")
         assert vae_numpy.VAE(family, (6, 2)).kl == "sample"
-        with refuses(r'kl="exact" is not possible: .* has no method kl_exact_and_grad'):
+        with refuses("offers no exact KL: none is known of|offers no exact KL: the KL of .* is infinite"):
             vae_numpy.VAE(family, (6, 2), kl="exact")
     with refuses("the exact KL of the multivariate t needs df from 0.1 to 1e5, got 1e.06: take kl_sample"):
         kl_exact(MultivariateT(1e6), np.zeros((2, 3)), np.zeros((2, 3)))
@@ -229,7 +229,7 @@ def test_the_prior_counts_where_it_should(rng):
     z = mu + np.exp(logvar / 2) * eps
     kl = (stats.norm.logpdf(eps) - logvar / 2 - stats.t.logpdf(z, 3)).sum(axis=1)
     out = model.decode(z)
-    weights = [impute.log_weight(m, x, missing, z, eps, np.exp(logvar / 2), out) for m in (model, other)]
+    weights = [impute.log_weight(m, x, missing, z, eps, np.exp(logvar / 2), out)[0] for m in (model, other)]
     encoders = [density.logpdf(eps).sum(axis=1) for density in (stats.norm, stats.t(3))]
     np.testing.assert_allclose(weights[0] + encoders[0], weights[1] + encoders[1], rtol=1e-10)
     scores = outliers.unusualness(model, x, draws=1, seed=5)
@@ -238,7 +238,7 @@ def test_the_prior_counts_where_it_should(rng):
     np.testing.assert_allclose(scores["kl"], kl_exact(apart, mu, logvar).sum(axis=1))
 
 
-@pytest.mark.parametrize("family", [*PAIRS, *WHOLE, Scaled(Apart(Gaussian(), StudentT(2)), 2)], **names)
+@pytest.mark.parametrize("family", [*PAIRS, *WHOLE, Apart(Scaled(Gaussian(), 2), StudentT(2))], **names)
 def test_files_remember_them(family, tmp_path, refuses):
     path = tmp_path / "model.safetensors"
     checkpoint.save(path, vae_numpy.VAE(family, (7, 5, 3), rng=1))

@@ -245,6 +245,8 @@ def test_warm_up_shows_and_is_checked(model, masked, refuses):
         for bad in (-1, 2.5, None):
             with refuses("warm_up must be a whole number, 0 or more, got"):
                 method(model, *masked, warm_up=bad)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'drawz'"):
+            method(model, *masked, drawz=3)
 
 
 def test_fill(masked, rng):
@@ -521,7 +523,7 @@ def test_bad_images(model, masked, method, refuses):
             method(model, bad, missing)
     for value in (np.nan, -0.5, 255.0, np.inf):
         observed = np.where(missing, x, value).astype(np.float32)
-        with refuses(r"pixels must lie in \[0, 1\], got values from"):
+        with refuses(r"pixels of x must lie in \[0, 1\], got values from"):
             method(model, observed, missing)
 
 

@@ -97,6 +97,8 @@ def test_saved_and_loaded(curve, fitted, tmp_path, refuses):
     VAEImputer(epochs=1).fit(frame).save(path)
     assert list(VAEImputer.load(path).get_feature_names_out()) == list("abcd")
     assert VAEImputer.load(path).feature_names_in_.dtype == object  # as scikit-learn makes it
+    VAEImputer(code=np.int64(2), sd=np.float64(0.5), epochs=1).fit(frame).save(path)  # as a grid search sets them
+    assert VAEImputer.load(path).get_params()["code"] == 2
     checkpoint.save(path, VAE(Gaussian(), (4, 3, 2)))
     with refuses("holds a model, but no imputer"):
         VAEImputer.load(path)

@@ -196,11 +196,11 @@ def test_without_an_exact_kl(latent, refuses):
     mu, logvar = (part.detach() for part in latent)
     for backend in (vae_numpy, vae_torch):
         assert backend.VAE(Sampled(), sizes=SIZES).kl == "sample"
-        with refuses(r'kl="exact" is not possible: Sampled has no method kl_exact_and_grad\(mu, logvar\); kl="sample"'):
+        with refuses(r"Sampled .*offers no exact KL: .* has no attribute 'kl_exact_and_grad'; kl=\"sample\" does without"):
             backend.VAE(Sampled(), sizes=SIZES, kl="exact")
-    with refuses(r"Sampled offers no exact KL: it has no method kl_exact_and_grad\(mu, logvar\)"):
+    with refuses("Sampled .*offers no exact KL: .* has no attribute 'kl_exact_and_grad'"):
         kl_exact(Sampled(), mu.numpy(), logvar.numpy())
-    with refuses("Sampled offers no exact KL"):
+    with refuses("Sampled .*offers no exact KL"):
         vae_torch.kl_exact(Sampled(), mu, logvar)
 
 

@@ -62,7 +62,7 @@ def test_images_of_another_shape(rng, refuses):
     images = rng.random((2, 12))
     figure = plots.show_digits([images], shape=(3, 4))
     np.testing.assert_array_equal(figure.axes[1].images[0].get_array(), images[1].reshape(3, 4))
-    with refuses(r"rows must be arrays of shape \(n, 784\), got \[\(2, 12\)\]"):
+    with refuses(r"rows must be a list of arrays of shape \(n, 784\), got arrays of shape \[\(2, 12\)\]"):
         plots.show_digits([images])
     for shape in (12, (0, 12), (12,)):
         with refuses("shape"):

@@ -294,7 +294,7 @@ def test_bad_learning_rate(small, lr, refuses):
 
 @pytest.mark.parametrize("batch_size", [0, -5, 231, 2.5, "50", None])
 def test_bad_batch_size(small, batch_size, refuses):
-    with refuses("batch size must be a whole number between 1 and the 230 images there are, got"):
+    with refuses("batch size must be a whole number from 1 to 230, got"):
         fit(new_model(), *small, epochs=1, **{**OPTIONS, "batch_size": batch_size})
 
 
@@ -307,13 +307,13 @@ def test_bad_seed(small, seed, refuses):
 def test_bad_images(small, refuses):
     train, valid = small
     for bad, message in [
-        (train[:, :700], r"images must have shape \(n, 784\), got \(230, 700\)"),
-        (train * 255, r"pixels must lie in \[0, 1\]"),
-        (train - 0.5, r"pixels must lie in \[0, 1\]"),
-        (np.where(train > 0.9, np.nan, train), r"pixels must lie in \[0, 1\]"),
+        (train[:, :700], r"{} must have shape \(n, 784\), got \(230, 700\)"),
+        (train * 255, r"pixels of {} must lie in \[0, 1\]"),
+        (train - 0.5, r"pixels of {} must lie in \[0, 1\]"),
+        (np.where(train > 0.9, np.nan, train), r"pixels of {} must lie in \[0, 1\]"),
     ]:
-        for pair in ((bad, valid), (train, bad)):
-            with refuses(message):
+        for name, pair in (("train", (bad, valid)), ("valid", (train, bad))):
+            with refuses(message.format(name)):
                 fit(new_model(), *pair, epochs=1, **OPTIONS)
     with refuses("valid must hold at least one image"):
         fit(new_model(), train, valid[:0], epochs=1, **OPTIONS)

@@ -5,7 +5,6 @@ The files are the canonical IDX files, gzip-compressed; README.md beside them gi
 
 import gzip
 import hashlib
-import numbers
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -120,5 +119,4 @@ def batches(rng, n, size):
 def check_batch_size(size, n):
     """Raise ValueError unless size and n are whole numbers and 1 <= size <= n."""
     whole("n", n)
-    if not isinstance(size, numbers.Integral) or not 1 <= size <= n:
-        raise ValueError(f"batch size must be a whole number between 1 and the {n} images there are, got {said(size)}")
+    whole("batch size", size, 1, n)

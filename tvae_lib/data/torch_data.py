@@ -4,7 +4,7 @@ import torch
 from torch.utils.data import Dataset
 
 from tvae_lib.data import load_mnist
-from tvae_lib.inputs import said
+from tvae_lib.inputs import one_of
 
 TORCHVISION = ("MNIST", "FashionMNIST", "KMNIST", "QMNIST")  # 28 x 28 grey images, as the models here expect
 
@@ -16,8 +16,7 @@ class MnistImages(Dataset):
     """
 
     def __init__(self, part="train"):
-        if not isinstance(part, str) or part not in ("train", "valid", "test"):
-            raise ValueError(f'part must be "train", "valid" or "test", got {said(part)}')
+        one_of("part", part, "train", "valid", "test")
         data = load_mnist()
         # Copies, because tensors must be writable and the loader's arrays are shared and read-only.
         self.images = torch.tensor(getattr(data, part))
@@ -42,8 +41,7 @@ def torchvision_dataset(name, root="torchvision-data", train=True, download=Fals
     from torchvision import datasets
     from torchvision.transforms import v2
 
-    if not isinstance(name, str) or name not in TORCHVISION:
-        raise ValueError(f"name must be one of {', '.join(TORCHVISION)}, got {said(name)}")
+    one_of("name", name, *TORCHVISION)
     to_vector = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Lambda(torch.flatten)]
     try:
         return getattr(datasets, name)(root, train=train, download=download, transform=v2.Compose(to_vector))

@@ -42,7 +42,8 @@ class Apart:
             return partial(divergences.gaussian_from_t, q.df)
         if kinds == (StudentT, StudentT):
             return partial(divergences.t_from_t, p.df, q.df)
-        raise AttributeError(f"there is no exact KL from {q} to {p}")
+        infinite = kinds == (StudentT, Gaussian)
+        raise AttributeError(f"the KL of {p} from {q} is infinite" if infinite else f"none is known of {p} from {q}")
 
     def __repr__(self):
         return f"Apart({self.encoder!r}, {self.prior!r})"
@@ -54,6 +55,8 @@ class Scaled:
 
     def __init__(self, family, scale):
         self.family, self.scale = check_family(family), size("scale", scale)
+        if hasattr(family, "prior"):
+            raise ValueError(f"family must have one density for encoder and prior, got {family}; scale the two by themselves")
 
     def sample(self, rng, shape):
         return self.scale * self.family.sample(rng, shape)

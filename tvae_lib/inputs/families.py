@@ -55,7 +55,7 @@ def checked(family):
         check_shape(shape)
         eps = draw(self, rng, shape)
         if not np.isfinite(eps).all():  # the share of draws of t beyond x falls like x^-df
-            raise ValueError(f"df = {self.df:g} is too small: some draws exceed the largest float64; take 0.05 or more")
+            raise ValueError(f"some draws of {self} exceed the largest float64; a t needs a df of 0.05 or more")
         return eps
 
     def looking(method):

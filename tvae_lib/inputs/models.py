@@ -31,10 +31,10 @@ def check_family(family):
 
 def check_likelihood(likelihood):
     """One of the objects of `likelihood`, or another with their methods."""
-    if isinstance(likelihood, type) or not all(
-        hasattr(likelihood, name) for name in ("limits", "outputs", "cost_and_grad", "mean")
-    ):
-        raise ValueError(f"likelihood must be an object such as Bernoulli() or Normal(), got {said(likelihood)}")
+    needed = ("limits", "outputs", "cost_and_grad", "costs", "mean", "sample")
+    if isinstance(likelihood, type) or (lacking := [name for name in needed if not hasattr(likelihood, name)]):
+        without = "" if isinstance(likelihood, type) or len(lacking) == len(needed) else f" without {', '.join(lacking)}"
+        raise ValueError(f"likelihood must be an object such as Bernoulli() or Normal(), got {said(likelihood)}{without}")
     return likelihood
 
 
@@ -45,16 +45,23 @@ def layer_widths(model):
     return {"encoder": encoder, "decoder": (latent, *hidden[::-1], model.likelihood.outputs(image))}
 
 
-def check_kl(kl, family, default="sample"):
+def check_kl(kl, family, default):
     """ "exact" or "sample"; None stands for the default."""
     if kl is None:
         return default
     if not isinstance(kl, str) or kl not in ("exact", "sample"):
         raise ValueError(f'kl must be "exact", "sample" or None, got {said(kl)}')
-    if kl == "exact" and not hasattr(family, "kl_exact_and_grad"):
-        hint = 'has no method kl_exact_and_grad(mu, logvar); kl="sample" does without'
-        raise ValueError(f'kl="exact" is not possible: {type(family).__name__} {hint}')
+    if kl == "exact":
+        exact_kl(family)
     return kl
+
+
+def exact_kl(family):
+    """The family's method `kl_exact_and_grad`. ValueError if it has none; `Apart` says why."""
+    try:
+        return family.kl_exact_and_grad
+    except AttributeError as error:
+        raise ValueError(f'{said(family)} offers no exact KL: {error}; kl="sample" does without') from None
 
 
 def given(name, value, model, make=real_array):
@@ -69,14 +76,15 @@ def _kind(x):
     return "f" if x.dtype.is_floating_point else "c" if x.dtype.is_complex else "i"
 
 
-def check_images(x, width, low=0, high=1):
+def check_images(x, width, low=0, high=1, name="images"):
     """Images (n, width) with pixels in [0, 1], or whatever the limits are."""
     if _kind(x) not in "biuf":
-        raise ValueError(f"images must hold real numbers, got {x.dtype}")
+        raise ValueError(f"{name} must hold real numbers, got {x.dtype}")
     if x.ndim != 2 or x.shape[1] != width:
-        raise ValueError(f"images must have shape (n, {width}), got {tuple(x.shape)}")
+        raise ValueError(f"{name} must have shape (n, {width}), got {tuple(x.shape)}")
     if len(x) and not (x.min() >= low and x.max() <= high):  # a NaN fails both comparisons
-        raise ValueError(f"pixels must lie in [{low:g}, {high:g}], got values from {x.min():g} to {x.max():g}")
+        of = "" if name == "images" else f" of {name}"
+        raise ValueError(f"pixels{of} must lie in [{low:g}, {high:g}], got values from {x.min():g} to {x.max():g}")
     return x
 
 
@@ -106,9 +114,9 @@ def check_pairs(x, z):
         raise ValueError(f"x and z must have the same number of rows, got {len(x)} and {len(z)}")
 
 
-def images(x, model):
+def images(x, model, name="images"):
     """Images (n, D) that a model takes, in their own precision."""
-    return check_images(given("images", x, model), model.sizes[0], *model.likelihood.limits)
+    return check_images(given(name, x, model), model.sizes[0], *model.likelihood.limits, name)
 
 
 def codes(z, model):
@@ -128,7 +136,7 @@ def with_holes(x, missing, model, name="images"):
         raise ValueError(f"{name} must have shape (n, {model.sizes[0]}), got {tuple(x.shape)}")
     missing = check_mask(missing, x.shape)
     zeroed = x.masked_fill(x.new_tensor(missing).bool(), 0) if hasattr(x, "detach") else np.where(missing, 0, x)
-    return check_images(zeroed, model.sizes[0], *model.likelihood.limits), missing
+    return check_images(zeroed, model.sizes[0], *model.likelihood.limits, name), missing
 
 
 def encoder_input(x, model, missing=None):

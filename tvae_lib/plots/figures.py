@@ -52,7 +52,8 @@ def show_digits(rows, labels=None, titles=None, size=0.72, shape=(28, 28)):
     height, width = as_list("shape", shape, 2)[:2]
     pixels = whole("the height of shape", height, 1) * whole("the width of shape", width, 1)
     if not any(row.size for row in rows) or any(np.prod(row.shape[1:]) != pixels for row in rows):
-        raise ValueError(f"rows must be arrays of shape (n, {pixels}), got {[row.shape for row in rows]}")
+        shapes = said([row.shape for row in rows])
+        raise ValueError(f"rows must be a list of arrays of shape (n, {pixels}), got arrays of shape {shapes}")
     n_columns = max(len(row) for row in rows)
     label_width = 0 if labels is None else 1.35
     labels, titles = as_list("labels", labels, len(rows)), as_list("titles", titles, n_columns)
@@ -82,7 +83,7 @@ def as_list(name, values, n=0):
     except TypeError:
         raise ValueError(f"{name} must be a list, got {said(values)}") from None
     if len(values) < n:
-        raise ValueError(f"{name} must be at least {n}, got {len(values)}")
+        raise ValueError(f"{name} must be a list of at least {n}, got {len(values)}")
     return values
 
 

@@ -24,11 +24,7 @@ METHODS = {  # no warm-up by feeding back: the encoder knows holes
 
 def some_missing(width):
     """For `fit`: a function that hides 30 % of every batch."""
-
-    def thirty_percent(rng, n):
-        return rng.random((n, width)) < 0.3
-
-    return thirty_percent
+    return lambda rng, n: rng.random((n, width)) < 0.3
 
 
 class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -51,7 +47,8 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    model_, history_, mean_, scale_ : the trained VAE, what `train.fit` saw, and mean and standard deviation of each column.
+    model_, mean_, scale_ : the trained VAE, and mean and standard deviation of each column.
+    history_ : what `train.fit` saw; its validation rows are the first 500 of training.
     """
 
     def __init__(
@@ -123,7 +120,8 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         names = list(getattr(self, "feature_names_in_", []))
         columns = {"mean": self.mean_.tolist(), "scale": self.scale_.tolist(), "names": names}
-        checkpoint.save(path, self.model_, imputer=self.get_params(), columns=columns)
+        params = {name: getattr(value, "tolist", lambda v=value: v)() for name, value in self.get_params().items()}
+        checkpoint.save(path, self.model_, imputer=params, columns=columns)
 
     @classmethod
     def load(cls, path):
