@@ -1,12 +1,34 @@
 """The command line of the sweep."""
 
 import argparse
+import contextlib
+import os
+import signal
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from tvae_lib import experiments
 from tvae_lib.experiments import driver, studies
 from tvae_lib.results import RESULTS
+
+
+@contextlib.contextmanager
+def stopping_at_once(message):
+    """At Ctrl-C, say so and end this process then and there. What is on the disk is whole at any moment; joblib's workers and
+    threads, waited for or told to stop while they start, may hang or complain.
+    """
+
+    def stop(*_):
+        os.write(2, f"\n{message}".encode())
+        os._exit(130)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:  # as in the background of a shell
+        signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def main(arguments=None):
@@ -41,6 +63,7 @@ def main(arguments=None):
         parser.error(f"--jobs must be 1 or more, got {options.jobs}")
 
     once_more = "the same command continues from here"
+    interrupted = f"{parser.prog}: interrupted; {once_more}\n"
     try:
         if options.stacked:
             from tvae_lib.experiments.stacked import train_runs
@@ -48,9 +71,12 @@ def main(arguments=None):
             train_runs(runs, results, options.stacked)
             return
         baselines = not (options.quick or options.only or options.study)
-        driver.execute_all(runs, results, jobs=options.jobs, dask=options.dask, again=options.score_again, baselines=baselines)
+        with stopping_at_once(interrupted) if options.jobs > 1 and not options.dask else contextlib.nullcontext():
+            driver.execute_all(
+                runs, results, jobs=options.jobs, dask=options.dask, again=options.score_again, baselines=baselines
+            )
     except KeyboardInterrupt:
-        parser.exit(130, f"{parser.prog}: interrupted; {once_more}\n")
+        parser.exit(130, interrupted)
     except BrokenProcessPool:
         parser.exit(1, f"{parser.prog}: error: a worker was ended from outside, perhaps for want of memory; {once_more}\n")
     except (OSError, ValueError) as error:

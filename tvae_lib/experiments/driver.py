@@ -228,17 +228,16 @@ def execute_all(runs, results, *, jobs=1, dask=None, again=False, baselines=True
 def _in_processes(jobs, work):
     """The results of calls (function, *arguments), as they come."""
     from joblib import Parallel, delayed
-    from joblib.externals.loky import get_reusable_executor
 
     # batch_size=1: joblib would bundle runs that look short, and a bundle is one core's work.
-    # Ctrl-C is for this process: a worker would answer with a traceback of its own, at the latest while it imports.
-    quiet = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
-    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, **quiet)
-    try:
-        yield from parallel(delayed(function)(*arguments) for function, *arguments in work)
-    finally:  # before Python ends, or now and then joblib warns of semaphores left behind
-        if jobs > 1:
-            get_reusable_executor(reuse=True).shutdown(kill_workers=True)
+    options = {"n_jobs": jobs, "return_as": "generator_unordered", "batch_size": 1}
+    if jobs > 1 and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        # Ctrl-C ends a worker at once and without a word, as `command.stopping_at_once` does with this process; and joblib's
+        # helper that cleans up after both need not tell of the semaphores that it found.
+        options |= {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_DFL)}
+        sys.warnoptions.append("ignore::UserWarning:joblib.externals.loky.backend.resource_tracker")
+    parallel = Parallel(**options)
+    return parallel(delayed(function)(*arguments) for function, *arguments in work)
 
 
 def _on_dask(address, work):
