@@ -42,7 +42,8 @@ def cases():
     yield inputs.check_code, (CODE.astype(np.float32), CODE + 80.001), single
     yield inputs.check_code, (CODE, np.float32(CODE - 80.001)), single
     yield inputs.check_code, (np.float32(CODE + 1.001e15), CODE), single
-    yield kl_exact, (object(), CODE, CODE), "<object object at 0x"
+    none = "7 offers no exact KL: 'int' object has no attribute 'kl_exact_and_grad'; kl=\"sample\" does without"
+    yield kl_exact, (7, CODE, CODE), none
     df = "df must be a number from 1e-6 to 1e20 (for more take the Gaussian), got"
     yield StudentT, (0,), f"{df} 0"
     yield StudentT, (1.001e20,), f"{df} 1.001e+20"

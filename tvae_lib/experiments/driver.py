@@ -181,9 +181,12 @@ def collect(results=RESULTS):
     return table
 
 
-def _files(results, *paths):
-    """The content of those of the files that are there, by their paths below results/."""
-    return {path: (results / path).read_bytes() for path in paths if (results / path).exists()}
+def _files(run, results):
+    """The files that a finished run leaves, by their paths below results/."""
+    paths = [Path("runs") / f"{run.name}.json"]
+    if run.ships_weights:
+        paths.append(Path("weights") / f"{run.name}.safetensors")
+    return {path.as_posix(): (Path(results) / path).read_bytes() for path in paths if (Path(results) / path).exists()}
 
 
 def execute_anywhere(run, results, progress):
@@ -192,10 +195,7 @@ def execute_anywhere(run, results, progress):
     A relative path is one below results/ of the repository on the machine that runs this.
     """
     results = RESULTS / results
-    if not execute(run, results, progress):
-        return run.name, {}
-    weights = [f"weights/{run.name}.safetensors"] if run.ships_weights else []
-    return run.name, _files(results, f"runs/{run.name}.json", *weights)
+    return run.name, _files(run, results) if execute(run, results, progress) else {}
 
 
 def execute_all(runs, results, *, jobs=1, dask=None, again=False, baselines=True):
